@@ -1,0 +1,1 @@
+"""Pinnace: a Kubernetes-compatible cluster and the container platform under it."""

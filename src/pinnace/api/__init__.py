@@ -1,0 +1,1 @@
+"""PURE. Kinds, decoding, defaulting, validation, selectors, quantities, patches, Status errors. No I/O, no clock."""

@@ -1,0 +1,1 @@
+"""The one road to cluster state: API client, list-watch informers, leases, events."""

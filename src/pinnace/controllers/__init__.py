@@ -1,0 +1,1 @@
+"""One generic reconcile loop and one file per controller, each a pure plan over what informers show."""

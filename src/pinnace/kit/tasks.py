@@ -1,0 +1,74 @@
+"""Tasks that always have an owner.
+
+A `Supervisor` owns the long-running loops of a component. A loop that returns or raises is started again after a
+back-off and its error is logged with its name: no orphan task, no error that nobody sees. The one broad `except` of the
+project lives here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from pinnace.kit import backoff, clock
+
+log = logging.getLogger(__name__)
+
+RESTART = backoff.Backoff(first=0.1, limit=10.0)
+# A loop that ran this long is healthy again: its next failure counts as the first.
+HEALTHY_AFTER_SECONDS = 30.0
+
+
+class Supervisor:
+    """Use as `async with Supervisor(clock) as supervisor: supervisor.start("name", loop)`; leaving cancels and awaits all."""
+
+    def __init__(self, time: clock.Clock) -> None:
+        self._clock = time
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "Supervisor":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def start(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        """Run `loop()` for ever: restarted with back-off when it raises or returns."""
+        self._own(self._keep_running(name, loop), name)
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` once; an error is logged. The task may be cancelled by the caller."""
+        return self._own(self._run_once(name, work), name)
+
+    async def stop(self) -> None:
+        while self._tasks:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _run_once(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("%s failed", name)
+
+    async def _keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await loop()
+                log.error("%s returned; it should run for ever", name)
+            except Exception:
+                log.exception("%s failed", name)
+            if self._clock.monotonic() - started > HEALTHY_AFTER_SECONDS:
+                failures = 0
+            await self._clock.sleep(RESTART.delay(failures))
+            failures += 1

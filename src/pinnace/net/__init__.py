@@ -1,0 +1,1 @@
+"""Addresses, plans (pure) and appliers (netlink, nftables)."""

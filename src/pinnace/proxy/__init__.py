@@ -1,0 +1,1 @@
+"""Services and endpoints become a plan of nftables maps."""

@@ -1,0 +1,1 @@
+"""Fakes, virtual clock, contract suites, scenario harness. Nothing imports it but tests."""
