@@ -117,7 +117,7 @@ class Page:
 
 
 class Watch(Protocol):
-    """An iterator of batches of events, never empty. Use as `async with store.watch(...) as watch: async for batch in watch`."""
+    """An iterator of batches of events, never empty: `async with store.watch(...) as watch: async for batch in watch`."""
 
     async def __aenter__(self) -> "Watch": ...
     async def __aexit__(self, *exc: object) -> None: ...
