@@ -4,14 +4,27 @@ Every component sees the cluster through this alone. Objects are plain dicts as 
 that came from an informer: copy what you change.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal, Protocol
+import urllib.parse
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Literal, Protocol, cast
 
-from pinnace.client import resources
+import orjson
+
+from pinnace.client import resources, streams
 from pinnace.web import messages
 
 Object = dict[str, Any]
+
+PAGE_SIZE = 500
+
+PATCH_TYPES = {
+    "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "json": "application/json-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
 
 
 class ApiError(Exception):
@@ -28,6 +41,11 @@ class ApiError(Exception):
     @property
     def reason(self) -> str:
         return str(self.status.get("reason", ""))
+
+    @property
+    def retry_after_seconds(self) -> float:
+        """How long the server asks to wait before the next try; 0 when it does not say."""
+        return float((self.status.get("details") or {}).get("retryAfterSeconds") or 0)
 
 
 class NotFound(ApiError):
@@ -47,7 +65,7 @@ class Expired(ApiError):
 
 
 class Invalid(ApiError):
-    """400 or 422: sending the same again will never work."""
+    """400 or 422 (or another 4xx): sending the same again will never work."""
 
 
 class Forbidden(ApiError):
@@ -56,6 +74,11 @@ class Forbidden(ApiError):
 
 class Unavailable(ApiError):
     """429, 5xx, or no connection: try the same again later."""
+
+
+def unavailable(message: str) -> Unavailable:
+    """What a transport raises when no answer came."""
+    return Unavailable({"kind": "Status", "status": "Failure", "reason": "ServiceUnavailable", "message": message})
 
 
 class Transport(Protocol):
@@ -81,14 +104,20 @@ class ObjectList:
 
 
 class Client:
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, user_agent: str = "pinnace") -> None:
+        """`user_agent` names the writer in managedFields, as upstream's components do (`kubelet`, `kube-scheduler` …)."""
         self._transport = transport
+        self._headers = {"accept": "application/json", "user-agent": user_agent}
 
     async def get(
         self, resource: resources.Resource, namespace: str | None, name: str, *, subresource: str = ""
     ) -> Object:
         """Raises NotFound."""
-        raise NotImplementedError
+        return cast(Object, await self._call("GET", resource.path(namespace, name, subresource)))
+
+    async def get_path(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """The decoded JSON at any path: discovery, `/version`."""
+        return await self._call("GET", path, query)
 
     async def list(
         self,
@@ -99,17 +128,26 @@ class Client:
         field_selector: str = "",
     ) -> ObjectList:
         """All pages of one snapshot."""
-        raise NotImplementedError
+        query = _selectors(label_selector, field_selector)
+        path = resource.path(namespace)
+        try:
+            return await self._list_pages(resource, path, {**query, "limit": str(PAGE_SIZE)})
+        except Expired:
+            # The snapshot went away between two pages: a single large page cannot suffer that.
+            return await self._list_pages(resource, path, query)
 
     async def create(
         self, resource: resources.Resource, namespace: str | None, obj: Object, *, name: str = "", subresource: str = ""
     ) -> Object:
         """Raises AlreadyExists, Invalid. `name` is needed for a subresource (binding, token, eviction) alone."""
-        raise NotImplementedError
+        path = resource.path(namespace, name, subresource)
+        return cast(Object, await self._call("POST", path, body=orjson.dumps(obj)))
 
     async def update(self, resource: resources.Resource, obj: Object, *, subresource: str = "") -> Object:
         """Replace; namespace, name and resourceVersion come from the object's metadata. Raises NotFound, Conflict."""
-        raise NotImplementedError
+        metadata = obj["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"], subresource)
+        return cast(Object, await self._call("PUT", path, body=orjson.dumps(obj)))
 
     async def patch(
         self,
@@ -123,7 +161,12 @@ class Client:
         field_manager: str = "",
         force: bool = False,
     ) -> Object:
-        raise NotImplementedError
+        query = {"fieldManager": field_manager} if field_manager else {}
+        if force:
+            query["force"] = "true"
+        path = resource.path(namespace, name, subresource)
+        content_type = PATCH_TYPES[kind]
+        return cast(Object, await self._call("PATCH", path, query, orjson.dumps(patch), content_type=content_type))
 
     async def delete(
         self,
@@ -137,9 +180,24 @@ class Client:
         propagation_policy: Literal["Background", "Foreground", "Orphan", ""] = "",
     ) -> Object:
         """With `uid` / `resource_version` as preconditions. Raises NotFound, Conflict."""
-        raise NotImplementedError
+        options = delete_options(uid, resource_version, grace_period_seconds, propagation_policy)
+        return cast(Object, await self._call("DELETE", resource.path(namespace, name), body=orjson.dumps(options)))
 
-    def watch(
+    async def delete_collection(
+        self,
+        resource: resources.Resource,
+        namespace: str | None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        propagation_policy: Literal["Background", "Foreground", "Orphan", ""] = "",
+    ) -> None:
+        """Everything of the resource (in one namespace), or what the selectors match."""
+        options = delete_options("", "", None, propagation_policy)
+        query = _selectors(label_selector, field_selector)
+        await self._call("DELETE", resource.path(namespace), query, orjson.dumps(options))
+
+    async def watch(
         self,
         resource: resources.Resource,
         namespace: str | None = None,
@@ -147,9 +205,117 @@ class Client:
         resource_version: str,
         label_selector: str = "",
         field_selector: str = "",
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Changes after `resource_version`, with bookmarks. Ends when the server ends it; raises Expired, Unavailable."""
-        raise NotImplementedError
+        query = _selectors(label_selector, field_selector)
+        query |= {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
+        response = await self._send("GET", resource.path(namespace), query)
+        if response.status != 200:
+            raise error_of(response.status, await streams.read_all(response.body))
+        async with contextlib.aclosing(streams.lines(response.body)) as lines:
+            async for line in lines:
+                event = orjson.loads(line)
+                if event["type"] == "ERROR":
+                    raise error_for(event["object"])
+                yield WatchEvent(event["type"], event["object"])
 
     async def close(self) -> None:
         await self._transport.close()
+
+    async def _list_pages(self, resource: resources.Resource, path: str, query: Mapping[str, str]) -> ObjectList:
+        items: list[Object] = []
+        following = ""
+        while True:
+            page = await self._call("GET", path, {**query, "continue": following} if following else query)
+            metadata = page["metadata"]
+            items.extend(page.get("items") or ())
+            following = metadata.get("continue", "")
+            if not following:
+                break
+        for item in items:
+            # Items of a built-in list carry no type of their own, events of a watch do: callers see one form.
+            item.setdefault("apiVersion", resource.api_version)
+            item.setdefault("kind", resource.kind)
+        return ObjectList(items, metadata.get("resourceVersion", ""))
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        content_type: str = "application/json",
+    ) -> Any:
+        response = await self._send(method, path, query, body, content_type)
+        data = await streams.read_all(response.body)
+        if not 200 <= response.status < 300:
+            raise error_of(response.status, data)
+        return orjson.loads(data)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        content_type: str = "",
+    ) -> messages.Response:
+        headers = self._headers
+        if body:
+            headers = {**headers, "content-type": content_type, "content-length": str(len(body))}
+        request = messages.Request(method, path, urllib.parse.urlencode(query or {}), headers, messages.BytesBody(body))
+        answer = await self._transport.send(request)
+        if isinstance(answer, messages.Upgrade):
+            raise TypeError(f"{method} {path} answered with an upgrade; expected a response")
+        return answer
+
+
+def delete_options(
+    uid: str, resource_version: str, grace_period_seconds: int | None, propagation_policy: str
+) -> dict[str, Any]:
+    options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1"}
+    preconditions = {key: value for key, value in (("uid", uid), ("resourceVersion", resource_version)) if value}
+    if preconditions:
+        options["preconditions"] = preconditions
+    if grace_period_seconds is not None:
+        options["gracePeriodSeconds"] = grace_period_seconds
+    if propagation_policy:
+        options["propagationPolicy"] = propagation_policy
+    return options
+
+
+def error_of(code: int, body: bytes) -> ApiError:
+    """The error that an answer with a code of 300 or more means; the body need not be a `Status`."""
+    try:
+        status = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        status = None
+    if not isinstance(status, dict) or status.get("kind") != "Status":
+        text = body[:1024].decode(errors="replace")
+        status = {"kind": "Status", "status": "Failure", "message": text or f"the server answered {code}"}
+    return error_for({**status, "code": code})
+
+
+def error_for(status: Mapping[str, Any]) -> ApiError:
+    code = int(status.get("code") or 500)
+    if code == 409:
+        return AlreadyExists(status) if status.get("reason") == "AlreadyExists" else Conflict(status)
+    if code in _ERRORS:
+        return _ERRORS[code](status)
+    return Invalid(status) if 400 <= code < 500 else Unavailable(status)
+
+
+_ERRORS: dict[int, type[ApiError]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: NotFound,
+    408: Unavailable,
+    410: Expired,
+    429: Unavailable,
+}
+
+
+def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
+    pairs = (("labelSelector", label_selector), ("fieldSelector", field_selector))
+    return {key: value for key, value in pairs if value}
