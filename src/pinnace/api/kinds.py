@@ -6,6 +6,9 @@ Built once from the compiled definitions; custom resources add their own `Kind`s
 import dataclasses
 from typing import Any
 
+from pinnace.api import builtin as table
+from pinnace.api import schema as schemas
+
 Object = dict[str, Any]
 
 
@@ -24,15 +27,20 @@ class Kind:
     """Of the resource itself, as discovery prints them."""
     subresources: tuple["Subresource", ...] = ()
     definition: str = ""
-    """Name in the OpenAPI definitions: `io.k8s.api.core.v1.Pod`."""
+    """Name in the OpenAPI definitions: `io.k8s.api.core.v1.Pod`; "" for a custom resource."""
     storage_group: str = ""
     """The folder below `/registry` where upstream keeps it in etcd, when it is not the plural (see `storage_prefix`)."""
     is_virtual: bool = False
     """Answered, never stored: SubjectAccessReview, TokenReview, ComponentStatus …"""
+    custom_schema: schemas.Schema | None = dataclasses.field(default=None, compare=False, repr=False)
+    """Of a custom resource, from `schema.from_openapi_v3`."""
 
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    def subresource(self, name: str) -> "Subresource | None":
+        return next((sub for sub in self.subresources if sub.name == name), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,34 +58,78 @@ class Registry:
     """Which kinds this server serves. Lookups are dictionary accesses."""
 
     def __init__(self) -> None:
-        raise NotImplementedError
+        self._by_path: dict[tuple[str, str, str], Kind] = {}
+        self._by_kind: dict[tuple[str, str, str], Kind] = {}
 
     def add(self, kind: Kind) -> None:
-        raise NotImplementedError
+        """Serve `kind`; one of the same group, version and plural is replaced."""
+        self._by_path[kind.group, kind.version, kind.plural] = kind
+        self._by_kind[kind.group, kind.version, kind.kind] = kind
 
     def remove(self, kind: Kind) -> None:
-        raise NotImplementedError
+        self._by_path.pop((kind.group, kind.version, kind.plural), None)
+        self._by_kind.pop((kind.group, kind.version, kind.kind), None)
 
     def by_path(self, group: str, version: str, plural: str) -> Kind | None:
-        raise NotImplementedError
+        return self._by_path.get((group, version, plural))
 
     def by_kind(self, group: str, version: str, kind: str) -> Kind | None:
-        raise NotImplementedError
+        return self._by_kind.get((group, version, kind))
 
     def all(self) -> tuple[Kind, ...]:
         """In the order in which discovery prints them."""
-        raise NotImplementedError
+        return tuple(self._by_path.values())
 
 
-def builtin() -> Registry:
-    """A fresh registry with every built-in kind of v1.36 that is served by default."""
-    raise NotImplementedError
+def builtin(*, previews: bool = False) -> Registry:
+    """A fresh registry with every built-in kind of v1.36 that is served by default; with `previews`, alpha and beta versions too."""
+    registry = Registry()
+    for group, version, rows in table.TABLE:
+        if previews or not is_preview(version):
+            for row in rows:
+                registry.add(_from_row(group, version, row))
+    return registry
+
+
+def is_preview(version: str) -> bool:
+    return "alpha" in version or "beta" in version
+
+
+def definition_name(group: str, version: str, kind: str) -> str:
+    """`io.k8s.api.apps.v1.Deployment`."""
+    package = table.PACKAGES.get(group) or "io.k8s.api." + group.partition(".")[0]
+    return f"{package}.{version}.{kind}"
+
+
+def _from_row(group: str, version: str, row: table.Row) -> Kind:
+    return Kind(
+        group=group,
+        version=version,
+        kind=row.kind,
+        plural=row.plural,
+        singular=row.kind.lower(),
+        namespaced=row.namespaced,
+        short_names=tuple(row.short.split()),
+        categories=tuple(row.categories.split()),
+        verbs=row.verbs,
+        subresources=tuple(
+            Subresource(sub.name, sub.verbs, sub.kind or row.kind, sub.group, sub.version) for sub in row.subs
+        ),
+        definition=definition_name(group, version, row.kind),
+        storage_group=row.folder,
+        is_virtual=row.is_virtual,
+    )
 
 
 def storage_prefix(kind: Kind) -> str:
     """`/registry/pods/`, `/registry/services/specs/`, `/registry/deployments/` …: exactly where upstream keeps the kind in etcd."""
-    raise NotImplementedError
+    if kind.storage_group:
+        return f"/registry/{kind.storage_group}/"
+    if not kind.definition:
+        return f"/registry/{kind.group}/{kind.plural}/"
+    return f"/registry/{kind.plural}/"
 
 
 def storage_key(kind: Kind, namespace: str, name: str) -> str:
-    raise NotImplementedError
+    prefix = storage_prefix(kind)
+    return f"{prefix}{namespace}/{name}" if kind.namespaced else prefix + name
