@@ -107,6 +107,10 @@ class Duplex(Protocol):
         """Returns when the peer keeps up again. Raises `Disconnected`."""
         ...
 
+    async def end(self) -> None:
+        """No write follows: the peer reads its end. Does nothing where the connection cannot say that (TLS): then close."""
+        ...
+
     async def close(self) -> None: ...
 
 

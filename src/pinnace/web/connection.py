@@ -1,0 +1,588 @@
+"""One connection of a server: bytes to requests, answers to bytes.
+
+The parser's callbacks queue exchanges; one task per connection answers them in their order. `server.HttpServer` owns the
+connections and their time limits.
+
+What holds: at most one handler of a connection runs at a time; reading stops while a body or the queue is full; writing stops
+while the client does not read; a handler that only reads (GET, HEAD) and every streamed answer is cancelled when
+the client goes away, any other handler runs to its end.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+import httptools
+
+from pinnace.web import bodies, duplex, messages, wire
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUED = 16
+"""Requests of one connection that may wait for the one before them."""
+MAX_DISCARD = 256 * 1024
+"""A body that the handler left unread is read and dropped up to this size to keep the connection."""
+LINGER_SECONDS = 1.0
+"""How long a connection stays half open after an answer that ends it, lest a reset overtakes the answer."""
+
+_NAMES: dict[bytes, str] = {
+    name.encode(): name.lower()
+    for name in (
+        "Accept", "Accept-Encoding", "Authorization", "Connection", "Content-Length", "Content-Type", "Expect", "Host", "If-None-Match",
+        "Kubectl-Command", "Kubectl-Session", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Version",
+        "Transfer-Encoding", "Upgrade", "User-Agent", "X-Stream-Protocol-Version",
+    )
+}  # fmt: skip
+_METHODS: dict[bytes, str] = {
+    name.encode(): name for name in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+}
+_SAFE_METHODS = frozenset(("GET", "HEAD"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may take."""
+
+    head_bytes: int = 64 * 1024
+    """Of a request line with its header; the answer beyond is 431. Bearer tokens and long selectors need some."""
+    head_seconds: float = 30.0
+    """From a request's first byte to the end of its header: bounds what slow clients can hold."""
+    idle_seconds: float = 180.0
+    """Between requests. Longer than clients keep idle connections (Go: 90), so that they close first."""
+    stall_seconds: float = 60.0
+    """Without a byte of a request's body that a handler waits for, or without the client taking a byte of the answer."""
+    write_bytes: int = 256 * 1024
+    """Of answers held for a client that reads slowly; beyond, the handler's stream waits."""
+
+
+class Owner(Protocol):
+    """What a connection needs of its server."""
+
+    handler: messages.Handler
+    limits: Limits
+    is_stopping: bool
+
+    def general_lines(self) -> str:
+        """Header lines of every answer (the Date), with line ends."""
+        ...
+
+    def monotonic(self) -> float: ...
+    def add(self, connection: "Connection") -> bool:
+        """False: too many; refuse this one."""
+        ...
+
+    def remove(self, connection: "Connection") -> None: ...
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Exchange:
+    """A request in the queue, or the refusal of one (`refusal`: status and text)."""
+
+    request: messages.Request
+    body: bodies.IncomingBody | None = None
+    keep_alive: bool = True
+    is_http10: bool = False
+    wants_upgrade: bool = False
+    refusal: tuple[int, str] | None = None
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._limits = owner.limits
+        self._transport: Any = None
+        self._parser: Any = None
+        self._peer = messages.Peer()
+        # the request that is being parsed
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._head_size = 0
+        self._in_head = True
+        self._current: Exchange | None = None
+        self._unparsed = 0
+        self._early: list[bytes] | None = None
+        # what waits and what runs
+        self._queue: deque[Exchange] = deque()
+        self._wake: asyncio.Future[None] | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._can_cancel = True
+        self._is_lost = False
+        self._is_closing = False
+        self._is_reading = True
+        self._gate = duplex.WriteGate()
+        self._since = owner.monotonic()
+        self._head_since = 0.0
+        self._stalled_since = 0.0
+        self._body_mark = (-1, 0.0)
+        self._is_switched = False
+
+    # ------------------------------------------------------------ the socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._peer = peer_of(transport)
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport.set_write_buffer_limits(high=self._limits.write_bytes)
+        if not self._owner.add(self):
+            self._is_closing = True
+            self._transport.write(
+                wire.encode_head(wire.status_line(503), (), "Content-Length: 0\r\nConnection: close\r\n")
+            )
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._is_lost:
+            self._lose()
+        self._forget_if_done()
+
+    def eof_received(self) -> bool:
+        # The transport closes itself: an HTTP client that ends its writes has gone. What it asked to change still happens.
+        return False
+
+    def pause_writing(self) -> None:
+        self._stalled_since = self._owner.monotonic()
+        self._gate.pause()
+
+    def resume_writing(self) -> None:
+        self._stalled_since = 0.0
+        self._gate.resume()
+
+    def data_received(self, data: bytes) -> None:
+        if self._early is not None:
+            self._early.append(data)
+            self._update_reading()
+            return
+        if self._is_closing:
+            return
+        if self._in_head and not self._unparsed:
+            self._head_since = self._owner.monotonic()
+        self._unparsed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The handler decides whether this becomes another protocol: until then nothing is parsed.
+            self._early = [data[upgrade.args[0] :]] if upgrade.args[0] < len(data) else []
+        except httptools.HttpParserError as error:
+            self._refuse_rest(400, str(error.__context__ or error))
+        else:
+            if self._unparsed > self._limits.head_bytes:
+                self._refuse_rest(431, "the request's header is too large")
+
+    # ------------------------------------------------------------ the parser
+
+    def on_message_begin(self) -> None:
+        self._headers = {}
+        self._target = b""
+        self._head_size = 0
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target = self._target + url if self._target else url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value)
+        if not self._in_head:  # a trailer
+            if self._head_size > self._limits.head_bytes:
+                raise ValueError("the trailer is too large")
+            return
+        key = _NAMES.get(name)
+        if key is None:
+            key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        if text.endswith((" ", "\t")):
+            text = text.rstrip(" \t")
+        headers = self._headers
+        headers[key] = text if key not in headers else wire.join_fields(key, headers[key], text)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._unparsed = 0
+        self._head_since = 0.0
+        headers = self._headers
+        parser = self._parser
+        method = parser.get_method()
+        exchange = Exchange(
+            messages.Request(
+                _METHODS.get(method) or method.decode(), "", "", headers, messages.BytesBody(), self._peer
+            ),
+            keep_alive=parser.should_keep_alive(),
+            is_http10=parser.get_http_version() == "1.0",
+            wants_upgrade=parser.should_upgrade(),
+        )
+        self._fill(exchange)
+        self._current = exchange
+        if exchange.refusal is not None:
+            exchange.keep_alive = False
+            self._is_closing = True
+        self._queue.append(exchange)
+        self._start_work()
+
+    def _start_work(self) -> None:
+        if len(self._queue) >= MAX_QUEUED:
+            self._update_reading()
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._work())
+        elif self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _fill(self, exchange: Exchange) -> None:
+        """The request's target and body, or why it is refused."""
+        headers, request = exchange.request.headers, exchange.request
+        if self._head_size + len(self._target) > self._limits.head_bytes:
+            exchange.refusal = 431, "the request's header is too large"
+            return
+        try:
+            request.path, request.query = wire.split_target(self._target)
+        except wire.BadTarget as error:
+            exchange.refusal = 400, str(error)
+            return
+        if "host" not in headers and not exchange.is_http10:
+            exchange.refusal = 400, "missing required Host header"
+            return
+        length = headers.get("content-length")
+        if length == "0":
+            length = None
+        if length is None and "transfer-encoding" not in headers:
+            return
+        expectation = headers.get("expect")
+        if expectation is not None and expectation.lower() != "100-continue":
+            exchange.refusal = 417, f"unknown expectation {expectation}"
+            return
+        incoming = bodies.IncomingBody(
+            int(length) if length is not None else None,
+            on_change=self._update_reading,
+            on_wanted=self._send_continue if expectation is not None and not exchange.is_http10 else bodies.nothing,
+        )
+        exchange.body = request.body = incoming
+        if exchange.wants_upgrade:
+            incoming.finish()  # what follows the header belongs to the other protocol
+
+    def on_body(self, data: bytes) -> None:
+        self._unparsed = 0
+        if self._current is not None and self._current.body is not None:
+            self._current.body.feed(data)
+
+    def on_message_complete(self) -> None:
+        self._unparsed = 0
+        self._in_head = True
+        self._head_size = 0
+        current, self._current = self._current, None
+        if current is not None:
+            if current.body is not None:
+                current.body.finish()
+            self._is_closing = self._is_closing or not current.keep_alive
+
+    def _refuse_rest(self, status: int, text: str) -> None:
+        """The bytes make no sense: answer what came before, then say so and close."""
+        if self._is_closing and self._current is None:
+            return
+        self._is_closing = True
+        current, self._current = self._current, None
+        refusal = Exchange(messages.Request("GET", ""), keep_alive=False, refusal=(status, text))
+        if current is not None and current in self._queue:
+            self._queue.remove(current)
+        elif current is not None:
+            if current.body is not None:
+                current.body.fail(messages.Disconnected(text))
+            return
+        self._queue.append(refusal)
+        self._start_work()
+
+    # ------------------------------------------------------------ the worker
+
+    @property
+    def is_busy(self) -> bool:
+        """A request is being answered (or another protocol runs)."""
+        return self._worker is not None and self._wake is None and not self._worker.done()
+
+    async def _work(self) -> None:
+        try:
+            while not self._is_lost:
+                if self._queue:
+                    exchange = self._queue.popleft()
+                    if not self._is_reading:
+                        self._update_reading()
+                    if not await self._serve(exchange):
+                        break
+                    self._since = self._owner.monotonic()
+                elif self._is_closing or self._owner.is_stopping:
+                    break
+                else:
+                    self._wake = asyncio.get_running_loop().create_future()
+                    try:
+                        await self._wake
+                    finally:
+                        self._wake = None
+            self._close_gently()
+        except messages.Disconnected:
+            self._transport.close()
+        except asyncio.CancelledError:
+            self._transport.abort()
+            if not self._is_lost:
+                raise
+        except Exception:
+            log.exception("connection of %s failed", self._peer.address)
+            self._transport.abort()
+        finally:
+            self._worker = None
+            self._is_closing = True
+            self._forget_if_done()
+
+    async def _serve(self, exchange: Exchange) -> bool:
+        """Answer one request. Returns whether the connection can go on."""
+        if exchange.refusal is not None:
+            await self._send(exchange, _refusal(*exchange.refusal), keep_alive=False)
+            return False
+        self._can_cancel = exchange.request.method in _SAFE_METHODS
+        try:
+            answer, keep_alive = await self._answer(exchange)
+            self._can_cancel = True
+            if isinstance(answer, messages.Response):
+                return await self._send(exchange, answer, keep_alive=keep_alive)
+            if exchange.wants_upgrade:
+                await self._switch(answer)
+                return False
+            log.error(
+                "%s %s: a handler wants to upgrade what is no upgrade", exchange.request.method, exchange.request.path
+            )
+            return await self._send(exchange, _refusal(400, "this needs an Upgrade request"), keep_alive=keep_alive)
+        finally:
+            self._can_cancel = True
+
+    async def _answer(self, exchange: Exchange) -> tuple[messages.Answer, bool]:
+        """The handler's answer, or what stands for its error; and whether the connection is still sound."""
+        request = exchange.request
+        try:
+            return await self._owner.handler(request), True
+        except messages.BodyTooLarge as error:
+            return _refusal(413, str(error)), False
+        except messages.Disconnected as error:
+            if self._is_lost:
+                raise
+            return _refusal(400, str(error)), False
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            return _refusal(500, "internal error"), True
+
+    async def _send(self, exchange: Exchange, response: messages.Response, *, keep_alive: bool) -> bool:
+        payload = response.body
+        if isinstance(payload, AsyncIterator):
+            try:
+                return await self._send_stream(exchange, response, payload, keep_alive=keep_alive)
+            finally:
+                close = getattr(payload, "aclose", None)
+                if close is not None:
+                    await close()
+        if self._is_lost:
+            return False
+        keep_alive = keep_alive and self._can_keep_alive(exchange)
+        pieces = _pieces(payload)
+        size = sum([len(piece) for piece in pieces])
+        head = self._encode_head(exchange, response, keep_alive, f"Content-Length: {size}\r\n")
+        if exchange.request.method == "HEAD" or wire.has_no_body(response.status):
+            self._transport.write(head)
+        else:
+            await self._write([head, *pieces])
+        return keep_alive
+
+    async def _send_stream(
+        self,
+        exchange: Exchange,
+        response: messages.Response,
+        stream: AsyncIterator[messages.Chunk],
+        *,
+        keep_alive: bool,
+    ) -> bool:
+        if self._is_lost:
+            return False
+        keep_alive = keep_alive and self._can_keep_alive(exchange) and not exchange.is_http10
+        framing = "" if exchange.is_http10 else "Transfer-Encoding: chunked\r\n"
+        self._transport.write(self._encode_head(exchange, response, keep_alive, framing))
+        if exchange.request.method == "HEAD" or wire.has_no_body(response.status):
+            return keep_alive
+        try:
+            async for chunk in stream:
+                await self._write(wire.chunk_pieces(chunk) if framing else _pieces(chunk))
+        except messages.Disconnected:
+            raise
+        except Exception:
+            # The head is out: all that can still be said is that the body is not whole.
+            log.exception("%s %s failed while its answer was streamed", exchange.request.method, exchange.request.path)
+            self._transport.abort()
+            return False
+        if framing:
+            self._transport.write(wire.LAST_CHUNK)
+        return keep_alive
+
+    async def _write(self, pieces: Sequence[bytes]) -> None:
+        for block in wire.blocks(pieces):
+            self._transport.write(block)
+            if not self._gate.is_open:
+                await self._gate.wait()
+
+    async def _switch(self, answer: messages.Upgrade) -> None:
+        await self._gate.wait()
+        self._transport.write(wire.encode_head(wire.status_line(101), answer.headers, "Connection: Upgrade\r\n"))
+        raw = duplex.TransportDuplex(b"".join(self._early or ()), on_lost=self._on_duplex_lost)
+        raw.connection_made(self._transport)
+        self._transport.set_protocol(raw)
+        self._can_cancel, self._is_switched = False, True
+        if not self._is_reading:
+            self._transport.resume_reading()
+        try:
+            await answer.run(raw)
+        except messages.Disconnected:
+            pass
+        finally:
+            await raw.close()
+
+    def _encode_head(self, exchange: Exchange, response: messages.Response, keep_alive: bool, framing: str) -> bytes:
+        if wire.has_no_body(response.status):
+            framing = ""
+        if not keep_alive:
+            framing += "Connection: close\r\n"
+        elif exchange.is_http10:
+            framing += "Connection: keep-alive\r\n"
+        return wire.encode_head(
+            wire.status_line(response.status), response.headers, framing + self._owner.general_lines()
+        )
+
+    def _can_keep_alive(self, exchange: Exchange) -> bool:
+        """Whether the next request can be found after this one's body; what is left of the body will be dropped."""
+        if not exchange.keep_alive or self._owner.is_stopping:
+            return False
+        incoming = exchange.body
+        if incoming is not None and not incoming.is_finished:
+            incoming.discard()
+            is_short = incoming.expected is not None and incoming.expected - incoming.received <= MAX_DISCARD
+            return is_short and "expect" not in exchange.request.headers
+        if self._early is not None:
+            # An upgrade that was not taken up: what follows the header is HTTP again, unless it was this request's body.
+            early, self._early = self._early, None
+            if incoming is not None:
+                return False
+            asyncio.get_running_loop().call_soon(self._feed_again, early)
+        return True
+
+    def _feed_again(self, early: list[bytes]) -> None:
+        self._update_reading()
+        for data in early:
+            self.data_received(data)
+
+    # ------------------------------------------------------------ ends
+
+    def abandon(self) -> None:
+        """Cut it, whatever it does."""
+        if self._worker is not None:
+            self._worker.cancel()
+        self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """The server stops: no further request is wanted here."""
+        if self._worker is None:
+            self._is_closing = True
+            self._transport.close()
+        elif self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def check(self, now: float) -> None:
+        """Cut what takes too long. Called every now and then."""
+        limits = self._limits
+        if self._is_lost or self._is_switched:
+            return
+        if self._stalled_since and now - self._stalled_since > limits.stall_seconds:
+            self._transport.abort()
+        elif self._current is not None:
+            self._check_body(self._current, now)
+        elif self._head_since:
+            if now - self._head_since > limits.head_seconds:
+                self._refuse_rest(408, "the request's header took too long")
+        elif not self.is_busy and not self._queue and now - self._since > limits.idle_seconds:
+            self._is_closing = True
+            self.close_if_idle()
+
+    def _check_body(self, exchange: Exchange, now: float) -> None:
+        incoming = exchange.body
+        if incoming is None or not incoming.is_waiting:
+            self._body_mark = (-1, now)
+        elif incoming.received != self._body_mark[0]:
+            self._body_mark = (incoming.received, now)
+        elif now - self._body_mark[1] > self._limits.stall_seconds:
+            self._refuse_rest(408, "the request's body stalled")
+
+    def _close_gently(self) -> None:
+        transport = self._transport
+        if self._current is None or self._is_lost or transport.is_closing() or not transport.can_write_eof():
+            transport.close()
+            return
+        # The client still sends: closing now would answer its bytes with a reset that may overtake the answer.
+        self._is_closing = True
+        transport.write_eof()
+        if not self._is_reading:
+            self._is_reading = True
+            transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.close)
+
+    def _lose(self) -> None:
+        self._is_lost = True
+        error = messages.Disconnected("the client is gone")
+        self._gate.fail(error)
+        for exchange in (self._current, *self._queue):
+            if exchange is not None and exchange.body is not None:
+                exchange.body.fail(error)
+        if self._worker is not None and self._can_cancel:
+            self._worker.cancel()
+
+    def _on_duplex_lost(self) -> None:
+        self._is_lost = True
+        self._forget_if_done()
+
+    def _forget_if_done(self) -> None:
+        if self._worker is None and self._is_lost:
+            self._owner.remove(self)
+
+    def _send_continue(self) -> None:
+        if not self._is_lost:
+            self._transport.write(wire.CONTINUE)
+
+    def _update_reading(self) -> None:
+        current = self._current
+        is_full = (
+            len(self._queue) >= MAX_QUEUED
+            or (current is not None and current.body is not None and current.body.is_full)
+            or (self._early is not None and sum(map(len, self._early)) > bodies.HELD_BYTES)
+        )
+        if is_full is self._is_reading and not self._transport.is_closing():
+            self._is_reading = not is_full
+            if is_full:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+
+def peer_of(transport: asyncio.BaseTransport) -> messages.Peer:
+    """Who is at the other end; the names are those of a client certificate that TLS verified."""
+    name = transport.get_extra_info("peername")
+    address = ""
+    if isinstance(name, tuple):
+        address = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    certificate = transport.get_extra_info("peercert")
+    if not certificate:
+        return messages.Peer(address)
+    fields = [field for group in certificate.get("subject", ()) for field in group]
+    return messages.Peer(
+        address,
+        next((value for key, value in fields if key == "commonName"), ""),
+        tuple(value for key, value in fields if key == "organizationName"),
+    )
+
+
+def _pieces(chunk: messages.Chunk) -> Sequence[bytes]:
+    return [chunk] if isinstance(chunk, bytes) else chunk
+
+
+def _refusal(status: int, text: str) -> messages.Response:
+    return messages.Response(status, (("Content-Type", "text/plain; charset=utf-8"),), text.encode() + b"\n")
