@@ -18,7 +18,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 Stamp = Callable[[bytes, int], bytes]
-"""(value as written, revision) -> value as read. Must be pure and fast: it runs once for each change."""
+"""(value as written, revision) -> value as read. Must be pure and fast: it runs once for each change; and it must be able to stamp
+what it stamped before, since a deletion stamps the last value with its own revision."""
 
 
 class StoreError(Exception):
@@ -169,8 +170,8 @@ class Store(Protocol):
     def watch(self, prefix: str, after_revision: int, *, max_bytes: int = 8 << 20) -> Watch:
         """All changes of keys under `prefix` whose revision is greater than `after_revision`.
 
-        Raises `Compacted` or `FutureRevision` at the call. While iterating: `WatcherTooSlow` once more than `max_bytes` of values wait unread,
-        `Compacted` if the history that it still needs is dropped, `StoreFailed`.
+        Raises `Compacted` or `FutureRevision` at the call. While iterating: `WatcherTooSlow` once more than `max_bytes` of
+        values wait unread, `Compacted` if the history that it still needs is dropped, `StoreFailed`. Ends when the store is closed.
         """
         ...
 
