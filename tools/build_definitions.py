@@ -70,7 +70,9 @@ def without_prose(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     return {
-        key: {name: without_prose(item) for name, item in value.items()} if key == "properties" else without_prose(value)
+        key: {name: without_prose(item) for name, item in value.items()}
+        if key == "properties"
+        else without_prose(value)
         for key, value in schema.items()
         if key not in ("description", "x-kubernetes-group-version-kind")
     }

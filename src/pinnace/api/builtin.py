@@ -63,7 +63,9 @@ CORE = (
         subs=(Sub("finalize", ("update",)), Sub("status")),
         verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
     ),
-    Row("Node", "nodes", CLUSTER, "no", subs=(Sub("proxy", PROXY, "NodeProxyOptions"), Sub("status")), folder="minions"),
+    Row(
+        "Node", "nodes", CLUSTER, "no", subs=(Sub("proxy", PROXY, "NodeProxyOptions"), Sub("status")), folder="minions"
+    ),
     Row("PersistentVolumeClaim", "persistentvolumeclaims", NAMESPACED, "pvc", subs=STATUS),
     Row("PersistentVolume", "persistentvolumes", CLUSTER, "pv", subs=STATUS),
     Row(

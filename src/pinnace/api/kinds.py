@@ -4,6 +4,7 @@ Built once from the compiled definitions; custom resources add their own `Kind`s
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 from pinnace.api import builtin as table
@@ -99,6 +100,16 @@ def definition_name(group: str, version: str, kind: str) -> str:
     """`io.k8s.api.apps.v1.Deployment`."""
     package = table.PACKAGES.get(group) or "io.k8s.api." + group.partition(".")[0]
     return f"{package}.{version}.{kind}"
+
+
+@functools.cache
+def _known() -> frozenset[tuple[str, str, str]]:
+    return frozenset((group, version, row.kind) for group, version, rows in table.TABLE for row in rows)
+
+
+def is_known(group: str, version: str, kind: str) -> bool:
+    """Whether v1.36 has such a built-in kind, served or not."""
+    return (group, version, kind) in _known()
 
 
 def _from_row(group: str, version: str, row: table.Row) -> Kind:

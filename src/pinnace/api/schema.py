@@ -139,6 +139,8 @@ def _fill(schema: Schema, raw: Mapping[str, Any]) -> None:
         schema.preserve_unknown = True
     _extensions(schema, raw)
     schema.constraints = {key: raw[key] for key in CONSTRAINTS & raw.keys()}
+    if schema.embedded_resource:
+        schema.properties |= _resource_properties()
     if schema.format == INT_OR_STRING:
         schema.int_or_string = True
     if schema.int_or_string:
@@ -197,12 +199,12 @@ def _special(schema: Schema) -> None:
 
 
 def _as_resource(schema: Schema) -> Schema:
+    return dataclasses.replace(schema, type="object", properties={**schema.properties, **_resource_properties()})
+
+
+def _resource_properties() -> dict[str, Schema]:
     text = Schema(type="string")
-    return dataclasses.replace(
-        schema,
-        type="object",
-        properties={**schema.properties, "apiVersion": text, "kind": text, "metadata": definition(OBJECT_META)},
-    )
+    return {"apiVersion": text, "kind": text, "metadata": definition(OBJECT_META)}
 
 
 UNTYPED = Schema(type="object", preserve_unknown=True)

@@ -1,0 +1,181 @@
+"""From bytes to an object of its kind, and back.
+
+`decode` is called once for every write. Well-formed input costs one parse and one walk of compiled predicates (`clean`); anything
+else takes the thorough road (`repair`). Every error is a 400 `StatusError` in upstream's words; nothing else is raised.
+"""
+
+import dataclasses
+import json
+import re
+from typing import Any, Literal
+
+import orjson
+
+from pinnace.api import clean, errors, kinds, repair, yaml_input
+from pinnace.api import schema as schemas
+
+FieldValidation = Literal["Strict", "Warn", "Ignore"]
+ContentType = Literal["json", "yaml"]
+
+_SHOWN_BYTES = 30
+# A name followed by white space before its colon: legal, rare, and it defeats the counting of names.
+_SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decoded:
+    obj: kinds.Object
+    warnings: tuple[str, ...] = ()
+    """For `Warning` headers: `unknown field "spec.foo"`."""
+
+
+def decode(
+    data: bytes,
+    kind: kinds.Kind,
+    *,
+    field_validation: FieldValidation = "Warn",
+    content_type: ContentType = "json",
+) -> Decoded:
+    """The object in `data`, which must be of `kind`, without unknown fields, in canonical form; not yet defaulted."""
+    raw, complaints = parse(
+        data, kind.kind, look_for_duplicates=field_validation != "Ignore", content_type=content_type
+    )
+    return convert(raw, kind, field_validation=field_validation, complaints=complaints)
+
+
+def convert(
+    raw: Any,
+    kind: kinds.Kind,
+    *,
+    field_validation: FieldValidation = "Warn",
+    complaints: tuple[str, ...] = (),
+) -> Decoded:
+    """The same for a value that is parsed already: the outcome of a patch. `raw` may be returned as it is or in part."""
+    if not isinstance(raw, dict):
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type {kind.kind}): couldn't get version/kind; json parse error: "
+            f"json: cannot unmarshal {repair.shown(raw, is_number=False)} into Go value of type "
+            'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        )
+    _check_kind(raw, kind)
+    schema = schemas.of(kind)
+    if not complaints and not isinstance(raw, repair.Duplicates) and clean.is_clean(schema, raw):
+        return Decoded(raw)
+    return _repaired(raw, kind, schema, field_validation, complaints)
+
+
+def parse(
+    data: bytes, expected: str, *, look_for_duplicates: bool, content_type: ContentType = "json"
+) -> tuple[Any, tuple[str, ...]]:
+    """The value that `data` spells, and complaints about how it does (YAML's duplicate keys)."""
+    if content_type == "yaml":
+        try:
+            return yaml_input.load(data)
+        except yaml_input.YamlError as error:
+            raise _unrecognized(data, expected, f"error converting YAML to JSON: {error}") from None
+    try:
+        value = orjson.loads(data)
+        if look_for_duplicates and may_have_duplicates(data, value):
+            value = json.loads(data, object_pairs_hook=repair.from_pairs)
+    except ValueError as error:
+        raise _unrecognized(
+            data, expected, f"couldn't get version/kind; json parse error: {_json_wrong(data, error)}"
+        ) from None
+    except RecursionError:
+        raise _unrecognized(data, expected, "exceeded max depth") from None
+    return value, ()
+
+
+def may_have_duplicates(data: bytes, value: Any) -> bool:
+    """Whether some object in `data` may give a name twice. `value` is what it parsed to, where only one of them is left.
+
+    Names are counted, before and after, by what only follows a name: `":`, unless the quote is an escaped one.
+    """
+    left = orjson.dumps(value)
+    return _names(data) != _names(left) or _SPACED_COLON.search(data) is not None
+
+
+def _names(data: bytes) -> int:
+    return data.count(b'":') - data.count(b'\\":')
+
+
+def encode(obj: kinds.Object) -> bytes:
+    """What is stored and sent: apiVersion, kind and metadata first, so that `"metadata":{` is the first such text in it."""
+    rest = dict(obj)
+    head = {name: rest.pop(name) for name in ("apiVersion", "kind", "metadata") if name in rest}
+    return orjson.dumps(head | rest)
+
+
+def _check_kind(raw: dict[str, Any], kind: kinds.Kind) -> None:
+    api_version = raw.get("apiVersion") or kind.api_version
+    name = raw.get("kind") or kind.kind
+    if api_version == kind.api_version and name == kind.kind:
+        raw["apiVersion"], raw["kind"] = api_version, name
+        return
+    if not isinstance(api_version, str) or not isinstance(name, str):
+        wrong = "apiVersion" if not isinstance(api_version, str) else "kind"
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type {kind.kind}): couldn't get version/kind; json parse error: "
+            f"json: cannot unmarshal {repair.shown(raw[wrong], is_number=False)} into Go struct field .{wrong} of type string"
+        )
+    group, _, version = api_version.rpartition("/")
+    is_known = kinds.is_known(group, version, name)
+    if name == kind.kind and group == kind.group and (is_known or not kind.definition):
+        raise errors.bad_request(
+            f"the API version in the data ({api_version}) does not match the expected API version ({kind.api_version})"
+        )
+    if is_known:
+        own = f"{kind.version}.{name}" if version == kind.version else f"{version}.{name}"
+        raise errors.bad_request(
+            f'{name} in version "{version}" cannot be handled as a {kind.kind}: '
+            f"converting ({own}) to ({kind.group.partition('.')[0] or 'core'}.{kind.kind}): unknown conversion"
+        )
+    raise errors.bad_request(
+        f'{name} in version "{version}" cannot be handled as a {kind.kind}: no kind "{name}" is registered for version '
+        f'"{api_version}" in scheme "pkg/api/legacyscheme/scheme.go:30"'
+    )
+
+
+def _repaired(
+    raw: dict[str, Any],
+    kind: kinds.Kind,
+    schema: schemas.Schema,
+    field_validation: FieldValidation,
+    complaints: tuple[str, ...],
+) -> Decoded:
+    walk = repair.Walk(is_typed=bool(kind.definition))
+    prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+    try:
+        made = walk.run(schema, raw)
+    except repair.Mismatch as error:
+        raise errors.bad_request(prefix + str(error)) from None
+    except RecursionError:
+        raise errors.bad_request(prefix + "exceeded max depth") from None
+    made["apiVersion"], made["kind"] = kind.api_version, kind.kind
+    found = (*complaints, *walk.strict_errors)
+    if found and field_validation == "Strict":
+        raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(found)}")
+    return Decoded(made, found if field_validation == "Warn" else ())
+
+
+def _unrecognized(data: bytes, expected: str, why: str) -> errors.StatusError:
+    if not data:
+        shown = "<empty>"
+    else:
+        more = " ..." if len(data) > _SHOWN_BYTES else ""
+        head = data[:_SHOWN_BYTES]
+        shown = (head.decode("utf-8", "replace") if data.startswith(b"{") else head.hex()) + more
+    return errors.bad_request(f"the object provided is unrecognized (must be of type {expected}): {why} ({shown})")
+
+
+def _json_wrong(data: bytes, error: ValueError) -> str:
+    """The parser's complaint in Go's words, as far as its position tells."""
+    if not data.strip():
+        return "unexpected end of JSON input"
+    at = getattr(error, "pos", None)
+    if not isinstance(at, int):
+        return str(error)
+    text = data.decode("utf-8", "replace")
+    if at >= len(text.rstrip()):
+        return "unexpected end of JSON input"
+    return f"invalid character {text[at]!r} at offset {at}"
