@@ -1,0 +1,166 @@
+"""Whether this node takes a pod that was bound to it. Pure; the reasons and words are those of upstream's admission handlers."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from pinnace.api import quantity
+from pinnace.kubelet import podspec, qos
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rejection:
+    reason: str
+    """`OutOfcpu`, `NodeAffinity`, `NodePorts` …: the pod's status.reason."""
+    message: str
+
+
+def admit(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+    """`others`: the pods that this node runs already (terminal ones left out)."""
+    for check in (_operating_system, _resources, _selector, _ports, _taints):
+        rejection = check(pod, node, others)
+        if rejection is not None:
+            return rejection
+    return None
+
+
+def _refuse(reason: str, detail: str) -> Rejection:
+    return Rejection(reason, f"Pod was rejected: {detail}")
+
+
+def _operating_system(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+    wanted = (pod["spec"].get("os") or {}).get("name")
+    if wanted and wanted != "linux":
+        return _refuse("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
+    return None
+
+
+def _resources(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+    allocatable = node.get("status", {}).get("allocatable") or {}
+    if len(others) + 1 > quantity.value(str(allocatable.get("pods", "0"))):
+        return _refuse(
+            "OutOfpods",
+            f"Node didn't have enough resource: pods, requested: 1, used: {len(others)}, "
+            f"capacity: {allocatable.get('pods', '0')}",
+        )
+    for resource in _requested(pod):
+        requested = qos.pod_request(pod, resource)
+        if not requested:
+            continue
+        read = quantity.milli if resource == "cpu" else quantity.value
+        capacity = read(str(allocatable.get(resource, "0")))
+        used = sum(qos.pod_request(other, resource) for other in others)
+        if used + requested > capacity:
+            return _refuse(
+                f"OutOf{resource}",
+                f"Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, "
+                f"capacity: {capacity}",
+            )
+    return None
+
+
+def _requested(pod: podspec.Object) -> list[str]:
+    names = {"cpu", "memory", "ephemeral-storage"}
+    for _, container in podspec.containers(pod):
+        names.update((container.get("resources") or {}).get("requests") or {})
+    return sorted(names)
+
+
+def _selector(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+    labels = node["metadata"].get("labels") or {}
+    selector = pod["spec"].get("nodeSelector") or {}
+    if any(labels.get(key) != value for key, value in selector.items()) or not _affinity_matches(pod, node):
+        return _refuse(
+            "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+        )
+    return None
+
+
+def _affinity_matches(pod: podspec.Object, node: podspec.Object) -> bool:
+    affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    if not affinity:
+        return True
+    return any(_term_matches(term, node) for term in affinity.get("nodeSelectorTerms") or ())
+
+
+def _term_matches(term: podspec.Object, node: podspec.Object) -> bool:
+    labels = node["metadata"].get("labels") or {}
+    own = {"metadata.name": node["metadata"]["name"]}
+    expressions = term.get("matchExpressions") or []
+    names = term.get("matchFields") or []
+    if not expressions and not names:
+        return False
+    return all(_matches(expression, labels) for expression in expressions) and all(
+        _matches(expression, own) for expression in names
+    )
+
+
+def _matches(expression: podspec.Object, labels: dict[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values") or []
+    present = key in labels
+    match expression["operator"]:
+        case "In":
+            return present and labels[key] in values
+        case "NotIn":
+            return not present or labels[key] not in values
+        case "Exists":
+            return present
+        case "DoesNotExist":
+            return not present
+        case "Gt" | "Lt" as operator:
+            try:
+                left, right = int(labels[key]), int(values[0])
+            except (KeyError, ValueError, IndexError):
+                return False
+            return left > right if operator == "Gt" else left < right
+    return False
+
+
+def host_ports(pod: podspec.Object) -> set[tuple[str, str, int]]:
+    """(address, protocol, port) of everything that the pod takes on the host; init containers do not count, sidecars do."""
+    found = set()
+    for role, container in podspec.containers(pod):
+        if role not in (podspec.Role.MAIN, podspec.Role.SIDECAR):
+            continue
+        for port in container.get("ports") or ():
+            if port.get("hostPort"):
+                address = port.get("hostIP") or "0.0.0.0"  # noqa: S104  (the notation for every address, nothing is bound here)
+                found.add((address, port.get("protocol", "TCP"), int(port["hostPort"])))
+    return found
+
+
+def _conflict(left: Iterable[tuple[str, str, int]], right: Iterable[tuple[str, str, int]]) -> bool:
+    anywhere = "0.0.0.0"  # noqa: S104
+    taken = list(right)
+    return any(a[1:] == b[1:] and (a[0] == b[0] or anywhere in (a[0], b[0])) for a in left for b in taken)
+
+
+def _ports(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+    wanted = host_ports(pod)
+    if wanted and any(_conflict(wanted, host_ports(other)) for other in others):
+        return _refuse(
+            "NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+        )
+    return None
+
+
+def _taints(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+    for taint in node["spec"].get("taints") or ():
+        if taint.get("effect") == "NoExecute" and not any(
+            _tolerates(toleration, taint) for toleration in pod["spec"].get("tolerations") or ()
+        ):
+            return _refuse(
+                "TaintToleration", "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+            )
+    return None
+
+
+def _tolerates(toleration: podspec.Object, taint: podspec.Object) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return True
+    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")

@@ -1,0 +1,465 @@
+"""A pod's status from what is observed. Pure: pod, observed, memory and the time in; a `PodStatus` dict out.
+
+The rules and words are those of upstream's kubelet (`convertStatusToAPIStatus`, `getPhase`, `status/generate.go`). What the status already
+says and nothing contradicts (start time, conditions of others, states of containers that were collected) is carried over.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from pinnace.kit import clock
+from pinnace.kubelet import model, podspec, qos
+
+OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Context:
+    """What the status needs besides the pod."""
+
+    now: datetime.datetime
+    host_addresses: tuple[str, ...]
+
+
+def make(pod: model.Object, observed: model.Observed, memory: model.Memory, context: Context) -> model.Object:
+    old = pod.get("status", {})
+    inits = [
+        _container_status(pod, role, container, observed, memory)
+        for role, container in podspec.containers(pod)
+        if role in (podspec.Role.INIT, podspec.Role.SIDECAR)
+    ]
+    mains = [
+        _container_status(pod, podspec.Role.MAIN, container, observed, memory)
+        for container in podspec.main_containers(pod)
+    ]
+    ephemerals = [
+        _container_status(pod, podspec.Role.EPHEMERAL, container, observed, memory)
+        for container in podspec.ephemeral_containers(pod)
+    ]
+    is_over = memory.termination is not None and not observed.alive and not _is_starting(memory)
+    status: model.Object = {
+        "phase": _phase(pod, old, mains, inits, memory, is_over),
+        "observedGeneration": podspec.generation(pod),
+        "qosClass": old.get("qosClass") or qos.qos_class(pod),
+        "startTime": old.get("startTime") or clock.rfc3339(context.now),
+    }
+    if not status["observedGeneration"]:
+        del status["observedGeneration"]
+    _set_addresses(status, pod, observed, context, is_over)
+    _set_reason(status, old, memory, is_over)
+    status["containerStatuses"] = mains
+    if inits:
+        status["initContainerStatuses"] = inits
+    if ephemerals:
+        status["ephemeralContainerStatuses"] = ephemerals
+    status["conditions"] = _conditions(pod, old, status, observed, context)
+    for kept in ("nominatedNodeName", "resize", "resourceClaimStatuses"):
+        if kept in old:
+            status[kept] = old[kept]
+    return status
+
+
+def rejected(pod: model.Object, reason: str, message: str, context: Context) -> model.Object:
+    """The status of a pod that this node refuses to run."""
+    old = pod.get("status", {})
+    return {
+        **old,
+        "phase": "Failed",
+        "reason": reason,
+        "message": message,
+        "startTime": old.get("startTime") or clock.rfc3339(context.now),
+        "qosClass": old.get("qosClass") or qos.qos_class(pod),
+    }
+
+
+def _is_starting(memory: model.Memory) -> bool:
+    return any(key.startswith("start:") for key in memory.in_flight)
+
+
+# ---------------------------------------------------------------- containers
+
+
+def _container_status(
+    pod: model.Object, role: podspec.Role, container: model.Object, observed: model.Observed, memory: model.Memory
+) -> model.Object:
+    name = container["name"]
+    latest = observed.latest(name)
+    if latest is None or latest.state is model.State.CREATED:
+        return _status_without_container(pod, role, container, observed, memory)
+    probes = memory.probes.get(latest.id, model.NO_PROBES)
+    is_running = latest.is_alive and not latest.hook_pending
+    started = is_running and probes.startup is True
+    status: model.Object = {
+        "name": name,
+        "image": latest.image or container.get("image", ""),
+        "imageID": latest.image_id,
+        "containerID": f"{model.RUNTIME_NAME}://{latest.id}",
+        "restartCount": latest.attempt,
+        "started": started,
+        "ready": _is_ready(role, latest, started, probes),
+    }
+    previous = observed.previous(name)
+    last: model.Object = {"terminated": _terminated(previous)} if previous is not None else {}
+    if latest.is_alive:
+        status["state"] = (
+            {"waiting": _waiting(_default_waiting(pod, role))}
+            if latest.hook_pending
+            else {"running": {"startedAt": _time(latest.started_ns)}}
+        )
+    else:
+        waiting = memory.waiting.get(name)
+        is_again = _will_run_again(pod, role, container, latest, memory)
+        if waiting is not None and is_again:
+            last = {"terminated": _terminated(latest)}
+            status["state"] = {"waiting": _waiting(waiting)}
+        else:
+            status["state"] = {"terminated": _terminated(latest)}
+    status["lastState"] = last
+    _add_resources(status, container)
+    return status
+
+
+def _status_without_container(
+    pod: model.Object, role: podspec.Role, container: model.Object, observed: model.Observed, memory: model.Memory
+) -> model.Object:
+    """Not made yet, or made by an earlier agent and collected since: then what the status says is all there is."""
+    name = container["name"]
+    old = _old_status(pod, name)
+    if old is not None and old.get("containerID") and memory.termination is not None:
+        return _remembered(old)
+    waiting = memory.waiting.get(name) or _default_waiting(pod, role)
+    if memory.termination is not None and name not in memory.waiting and role is not podspec.Role.MAIN:
+        waiting = model.Waiting("PodInitializing")
+    previous = observed.previous(name)
+    status: model.Object = {
+        "name": name,
+        "image": container.get("image", ""),
+        "imageID": "",
+        "restartCount": 0 if old is None else int(old.get("restartCount", 0)),
+        "started": False,
+        "ready": False,
+        "state": {"waiting": _waiting(waiting)},
+        "lastState": {} if previous is None else {"terminated": _terminated(previous)},
+    }
+    _add_resources(status, container)
+    return status
+
+
+def _remembered(old: model.Object) -> model.Object:
+    """A container that ran once and whose record is gone: upstream's words for it."""
+    state = old.get("state", {})
+    if "terminated" in state:
+        return old
+    terminated = {
+        "exitCode": 137,
+        "reason": "ContainerStatusUnknown",
+        "message": "The container could not be located when the pod was terminated",
+        "startedAt": None,
+        "finishedAt": None,
+    }
+    return {**old, "ready": False, "started": False, "state": {"terminated": terminated}}
+
+
+def _old_status(pod: model.Object, name: str) -> model.Object | None:
+    status = pod.get("status", {})
+    for field in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for entry in status.get(field) or ():
+            if entry.get("name") == name:
+                return dict(entry)
+    return None
+
+
+def _default_waiting(pod: model.Object, role: podspec.Role) -> model.Waiting:
+    if podspec.init_containers(pod):
+        return model.Waiting("PodInitializing")
+    return model.Waiting("ContainerCreating")
+
+
+def _waiting(waiting: model.Waiting) -> model.Object:
+    return {"reason": waiting.reason, "message": waiting.message} if waiting.message else {"reason": waiting.reason}
+
+
+def _will_run_again(
+    pod: model.Object, role: podspec.Role, container: model.Object, latest: model.ContainerView, memory: model.Memory
+) -> bool:
+    if memory.termination is not None:
+        return False
+    if latest.is_killed_by_probe or latest.start_failed:
+        return podspec.may_restart_after_failure(pod, role, container)
+    return podspec.should_restart(pod, role, container, latest.exit_code)
+
+
+def _is_ready(role: podspec.Role, latest: model.ContainerView, started: bool, probes: model.ProbeResults) -> bool:
+    if role is podspec.Role.INIT:
+        return latest.is_exited and latest.exit_code == 0
+    if role is podspec.Role.EPHEMERAL:
+        return False
+    return started and probes.readiness is True
+
+
+def _terminated(container: model.ContainerView) -> model.Object:
+    state: model.Object = {
+        "exitCode": container.exit_code,
+        "reason": terminated_reason(container),
+        "startedAt": _time(container.started_ns),
+        "finishedAt": _time(container.finished_ns),
+        "containerID": f"{model.RUNTIME_NAME}://{container.id}",
+    }
+    message = container.message or (container.error if container.start_failed else "")
+    if message:
+        state["message"] = message
+    return state
+
+
+def terminated_reason(container: model.ContainerView) -> str:
+    if container.start_failed:
+        return "StartError"
+    if container.oom_killed:
+        return "OOMKilled"
+    return "Completed" if container.exit_code == 0 else "Error"
+
+
+def _time(nanoseconds: int) -> str:
+    """A moment that has not happened prints as the epoch, as with containerd."""
+    return clock.rfc3339(datetime.datetime.fromtimestamp(nanoseconds / 1e9, datetime.UTC))
+
+
+def _add_resources(status: model.Object, container: model.Object) -> None:
+    resources = container.get("resources") or {}
+    status["resources"] = {key: dict(resources[key]) for key in ("limits", "requests") if resources.get(key)}
+    if resources.get("requests"):
+        status["allocatedResources"] = dict(resources["requests"])
+    mounts = container.get("volumeMounts")
+    if mounts:
+        status["volumeMounts"] = [_mount_status(mount) for mount in mounts]
+
+
+def _mount_status(mount: model.Object) -> model.Object:
+    shown: model.Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
+    if mount.get("readOnly"):
+        shown["readOnly"] = True
+        shown["recursiveReadOnly"] = "Disabled"
+    return shown
+
+
+# ---------------------------------------------------------------- phase
+
+
+def _phase(
+    pod: model.Object,
+    old: model.Object,
+    mains: Sequence[model.Object],
+    inits: Sequence[model.Object],
+    memory: model.Memory,
+    is_over: bool,
+) -> str:
+    if old.get("phase") in podspec.TERMINAL_PHASES:
+        return str(old["phase"])
+    computed = _computed_phase(pod, mains, inits, is_over)
+    if is_over and memory.termination is not None and memory.termination.is_failure:
+        return "Failed"
+    if computed in podspec.TERMINAL_PHASES and not is_over:
+        # A pod is terminal only once nothing of it runs any more.
+        return "Running" if old.get("phase") == "Running" or _has_run(mains) else "Pending"
+    if is_over and computed not in podspec.TERMINAL_PHASES:
+        # Stopped before its containers came to an end of their own.
+        return "Failed"
+    return computed
+
+
+def _has_run(mains: Sequence[model.Object]) -> bool:
+    return any("running" in entry["state"] or "terminated" in entry["state"] for entry in mains)
+
+
+@dataclasses.dataclass(slots=True)
+class _Counts:
+    running: int = 0
+    waiting: int = 0
+    stopped: int = 0
+    succeeded: int = 0
+
+
+def _computed_phase(
+    pod: model.Object, mains: Sequence[model.Object], inits: Sequence[model.Object], is_over: bool
+) -> str:
+    pending, failed = _initialization(pod, inits)
+    counts = _Counts()
+    for entry in mains:
+        state, last = entry["state"], entry["lastState"].get("terminated")
+        if "running" in state:
+            counts.running += 1
+        elif "terminated" in state:
+            counts.stopped += 1
+            counts.succeeded += state["terminated"]["exitCode"] == 0
+        elif last is not None:
+            counts.stopped += 1
+        else:
+            counts.waiting += 1
+    policy = podspec.restart_policy(pod)
+    if failed and policy == "Never":
+        return "Failed"
+    if pending or counts.waiting:
+        return "Pending"
+    if counts.running:
+        return "Running"
+    if not counts.stopped:
+        return "Pending"
+    if is_over or policy == "Never":
+        return "Succeeded" if counts.stopped == counts.succeeded else "Failed"
+    if policy == "Always":
+        return "Running"
+    return "Succeeded" if counts.stopped == counts.succeeded else "Running"
+
+
+def _initialization(pod: model.Object, inits: Sequence[model.Object]) -> tuple[bool, bool]:
+    """(some init container has not passed yet, some failed)."""
+    pending = failed = False
+    for container, entry in zip(podspec.init_containers(pod), inits, strict=True):
+        state, last = entry["state"], entry["lastState"].get("terminated")
+        if podspec.is_sidecar(container):
+            pending = pending or ("running" in state and not entry["started"]) or ("waiting" in state and last is None)
+        elif "terminated" in state:
+            failed = failed or state["terminated"]["exitCode"] != 0
+        elif "waiting" in state and last is not None:
+            failed = failed or last["exitCode"] != 0
+            pending = True
+        else:
+            pending = True
+    is_started = any(entry.get("containerID") for entry in (pod.get("status", {}).get("containerStatuses") or ()))
+    # Sidecars that restart do not make a pod pending again.
+    return pending and not is_started, failed
+
+
+# ---------------------------------------------------------------- addresses and reasons
+
+
+def _set_addresses(
+    status: model.Object, pod: model.Object, observed: model.Observed, context: Context, is_over: bool
+) -> None:
+    old = pod.get("status", {})
+    status["hostIP"] = context.host_addresses[0]
+    status["hostIPs"] = [{"ip": address} for address in context.host_addresses]
+    if podspec.is_host_network(pod):
+        addresses: tuple[str, ...] = context.host_addresses
+    elif observed.sandbox is not None and observed.sandbox.addresses:
+        addresses = observed.sandbox.addresses
+    else:
+        addresses = tuple(entry["ip"] for entry in old.get("podIPs") or ()) if is_over else ()
+    if addresses:
+        status["podIP"] = addresses[0]
+        status["podIPs"] = [{"ip": address} for address in addresses]
+
+
+def _set_reason(status: model.Object, old: model.Object, memory: model.Memory, is_over: bool) -> None:
+    termination = memory.termination
+    if termination is not None and termination.reason and is_over:
+        status["reason"], status["message"] = termination.reason, termination.message
+        return
+    if old.get("phase") in podspec.TERMINAL_PHASES:
+        for field in ("reason", "message"):
+            if old.get(field):
+                status[field] = old[field]
+
+
+# ---------------------------------------------------------------- conditions
+
+
+def _conditions(
+    pod: model.Object, old: model.Object, status: model.Object, observed: model.Observed, context: Context
+) -> list[model.Object]:
+    sandbox_ready = observed.sandbox is not None and observed.sandbox.is_ready
+    containers_ready = _containers_ready(pod, status)
+    before = {entry["type"]: entry for entry in old.get("conditions") or ()}
+    others = [entry for kind, entry in before.items() if kind not in OWNED_CONDITIONS]
+    made = [
+        _condition("PodReadyToStartContainers", sandbox_ready),
+        _initialized(pod, status),
+        _ready(pod, containers_ready, others),
+        {**containers_ready, "type": "ContainersReady"},
+        _condition("PodScheduled", True),
+    ]
+    return [_finish(entry, before.get(entry["type"]), status, context) for entry in made] + others
+
+
+def _condition(kind: str, is_true: bool, reason: str = "", message: str = "") -> model.Object:
+    condition: model.Object = {"type": kind, "status": "True" if is_true else "False"}
+    if reason:
+        condition["reason"] = reason
+    if message:
+        condition["message"] = message
+    return condition
+
+
+def _finish(
+    condition: model.Object, before: model.Object | None, status: model.Object, context: Context
+) -> model.Object:
+    """Order of fields as upstream; the transition time moves only with the status."""
+    is_same = before is not None and before.get("status") == condition["status"]
+    shown: dict[str, Any] = {"type": condition["type"]}
+    if "observedGeneration" in status:
+        shown["observedGeneration"] = status["observedGeneration"]
+    shown["status"] = condition["status"]
+    shown["lastProbeTime"] = None
+    shown["lastTransitionTime"] = (
+        before["lastTransitionTime"]
+        if is_same and before is not None and before.get("lastTransitionTime")
+        else clock.rfc3339(context.now)
+    )
+    for field in ("reason", "message"):
+        if field in condition:
+            shown[field] = condition[field]
+    return shown
+
+
+def _go_list(names: Sequence[str]) -> str:
+    return "[" + " ".join(names) + "]"
+
+
+def _containers_ready(pod: model.Object, status: model.Object) -> model.Object:
+    phase = status["phase"]
+    if phase == "Succeeded":
+        return _condition("ContainersReady", False, "PodCompleted")
+    if phase == "Failed":
+        return _condition("ContainersReady", False, "PodFailed")
+    sidecars = {container["name"] for container in podspec.init_containers(pod) if podspec.is_sidecar(container)}
+    entries = [entry for entry in status.get("initContainerStatuses", ()) if entry["name"] in sidecars]
+    entries += status["containerStatuses"]
+    unready = [entry["name"] for entry in entries if not entry["ready"]]
+    if unready:
+        message = f"containers with unready status: {_go_list(unready)}"
+        return _condition("ContainersReady", False, "ContainersNotReady", message)
+    return _condition("ContainersReady", True)
+
+
+def _ready(pod: model.Object, containers_ready: model.Object, others: Sequence[model.Object]) -> model.Object:
+    if containers_ready["status"] != "True":
+        return {**containers_ready, "type": "Ready"}
+    conditions = {entry["type"]: entry["status"] for entry in others}
+    problems = []
+    for gate in pod["spec"].get("readinessGates") or ():
+        kind = gate["conditionType"]
+        if kind not in conditions:
+            problems.append(f'corresponding condition of pod readiness gate "{kind}" does not exist.')
+        elif conditions[kind] != "True":
+            problems.append(f'the status of pod readiness gate "{kind}" is not "True", but {conditions[kind]}')
+    if problems:
+        return _condition("Ready", False, "ReadinessGatesNotReady", ", ".join(problems))
+    return _condition("Ready", True)
+
+
+def _initialized(pod: model.Object, status: model.Object) -> model.Object:
+    if status["phase"] == "Succeeded":
+        return _condition("Initialized", True, "PodCompleted")
+    if any(entry.get("containerID") for entry in status["containerStatuses"]):
+        return _condition("Initialized", True)
+    incomplete = [
+        container["name"]
+        for container, entry in zip(podspec.init_containers(pod), status.get("initContainerStatuses", ()), strict=False)
+        if not (entry["started"] if podspec.is_sidecar(container) else entry["ready"])
+    ]
+    if incomplete:
+        message = f"containers with incomplete status: {_go_list(incomplete)}"
+        return _condition("Initialized", False, "ContainersNotInitialized", message)
+    return _condition("Initialized", True)
