@@ -6,8 +6,13 @@ zero value is the same as absence). Lists, maps and texts are plain unless named
 
 from pinnace.api import schema as schemas
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Texts that are pointers: "" means something other than absence.
-POINTER_TEXTS = frozenset(
+POINTER_TEXTS = _words(
     """
     apiGroup appProtocol completionMode currentVolumeAttributesClassName deletionGracePeriodSeconds endpointIP failurePolicy
     fsGroupChangePolicy holderIdentity hostname hostnameOverride ingressClassName initiatorName internalTrafficPolicy
@@ -16,7 +21,7 @@ POINTER_TEXTS = frozenset(
     reclaimPolicy recursiveReadOnly reinvocationPolicy resourceClaimName resourceClaimTemplateName restartPolicy
     runtimeClassName seLinuxChangePolicy selectPolicy sideEffects storageClassName strategy timeZone trafficDistribution
     unhealthyPodEvictionPolicy unsatisfiable volumeAttributesClassName volumeBindingMode volumeMode zone
-    """.split()
+    """
 )
 
 # The same names as plain values.
@@ -57,23 +62,23 @@ POINTER_TEXT_FIELDS = frozenset(
 )
 
 # Booleans with omitempty that are no pointers.
-PLAIN_FLAGS = frozenset(
+PLAIN_FLAGS = _words(
     """
     chapAuthDiscovery chapAuthSession denied exclusiveMaximum exclusiveMinimum globalDefault hostIPC hostNetwork hostPID
     insecureSkipTLSVerify nullable paused publishNotReadyAddresses readOnly sslEnabled stdin stdinOnce tty uniqueItems
     unschedulable x-kubernetes-embedded-resource x-kubernetes-int-or-string
-    """.split()
+    """
 )
 POINTER_FLAG_FIELDS = frozenset({("CSIVolumeSource", "readOnly"), ("AzureDiskVolumeSource", "readOnly")})
 
 # Numbers with omitempty that are no pointers.
-PLAIN_NUMBERS = frozenset(
+PLAIN_NUMBERS = _words(
     """
     active availableReplicas currentReplicas failed failureThreshold fullyLabeledReplicas generation healthCheckNodePort
     hostPort initialDelaySeconds minReadySeconds nodePort numberAvailable numberUnavailable observedGeneration partition
     periodSeconds readyReplicas signal succeeded successThreshold timeoutSeconds unavailableReplicas updatedNumberScheduled
     updatedReplicas count
-    """.split()
+    """
 )
 POINTER_NUMBER_FIELDS = frozenset(
     {

@@ -181,9 +181,9 @@ class Walk:
     def _mismatch(self, schema: schemas.Schema, value: Any, place: Place) -> Any:
         if not self._is_typed and not schema.name:
             return value
-        shown = shown(value, is_number=schema.type in ("integer", "number"))
+        what = shown(value, is_number=schema.type in ("integer", "number"))
         where = f"Go struct field {place.struct}.{place.go_path}" if place.struct else "Go value"
-        raise Mismatch(f"json: cannot unmarshal {shown} into {where} of type {go_type(schema)}")
+        raise Mismatch(f"json: cannot unmarshal {what} into {where} of type {go_type(schema)}")
 
 
 def plain(value: Any) -> Any:

@@ -70,10 +70,11 @@ class Schema:
         return f"<Schema {self.name or self.type}>"
 
 
-CONSTRAINTS = frozenset(
-    "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern minItems maxItems uniqueItems "
-    "minProperties maxProperties allOf anyOf oneOf not".split()
-)
+_CONSTRAINT_NAMES = """
+    minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern minItems maxItems uniqueItems
+    minProperties maxProperties allOf anyOf oneOf not
+"""
+CONSTRAINTS = frozenset(_CONSTRAINT_NAMES.split())
 
 _definitions: dict[str, Schema] = {}
 
