@@ -1,0 +1,29 @@
+"""Clients of a running cluster, for the command line."""
+
+import pathlib
+
+from pinnace.assemble import places, settings
+from pinnace.client import client, transport
+from pinnace.web import messages, tls
+
+
+def admin(where: places.Places, cluster: settings.Cluster) -> client.Client:
+    """As `system:masters`, over TLS."""
+    return over_tls(where.pki, cluster.url, "admin")
+
+
+def over_tls(pki: pathlib.Path, url: str, identity: str) -> client.Client:
+    """With the client certificate `<identity>.crt` of the cluster's own PKI."""
+    context = tls.client_context(
+        ca_file=pki / "ca.crt", certificate_file=pki / f"{identity}.crt", key_file=pki / f"{identity}.key"
+    )
+    return client.Client(transport.HttpTransport(url, context))
+
+
+async def is_ready(api: client.Client) -> bool:
+    """Does `/readyz` say yes?"""
+    try:
+        answer = await api.send(messages.Request("GET", "/readyz"))
+    except client.Unavailable:
+        return False
+    return isinstance(answer, messages.Response) and answer.status == 200

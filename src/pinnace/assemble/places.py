@@ -1,0 +1,92 @@
+"""Where a cluster keeps its things. The only place that spells out these paths."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+
+DEFAULT_NAME = "pinnace"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Places:
+    """All paths of one cluster. `data` survives `down`; `run` does not survive a reboot."""
+
+    data: pathlib.Path
+    run: pathlib.Path
+
+    @property
+    def cluster_file(self) -> pathlib.Path:
+        return self.data / "cluster.json"
+
+    @property
+    def admin_kubeconfig(self) -> pathlib.Path:
+        return self.data / "admin.kubeconfig"
+
+    @property
+    def pki(self) -> pathlib.Path:
+        return self.data / "pki"
+
+    @property
+    def store(self) -> pathlib.Path:
+        return self.data / "server" / "store.db"
+
+    @property
+    def engine(self) -> pathlib.Path:
+        return self.data / "node" / "engine"
+
+    @property
+    def network_state(self) -> pathlib.Path:
+        return self.data / "node" / "network.json"
+
+    @property
+    def pods(self) -> pathlib.Path:
+        return self.data / "node" / "pods"
+
+    @property
+    def volumes(self) -> pathlib.Path:
+        return self.data / "node" / "volumes"
+
+    @property
+    def logs(self) -> pathlib.Path:
+        return self.data / "logs"
+
+    @property
+    def lock(self) -> pathlib.Path:
+        return self.data / "lifecycle.lock"
+
+    def log_of(self, component: str) -> pathlib.Path:
+        return self.logs / f"{component}.log"
+
+    def pid_file(self, component: str) -> pathlib.Path:
+        return self.run / f"{component}.pid"
+
+    @property
+    def mount_namespace(self) -> pathlib.Path:
+        return self.run / "mnt"
+
+
+def default_data_dir(name: str) -> pathlib.Path:
+    """Root: `/var/lib/pinnace`; other users: below XDG_DATA_HOME. A cluster of another name has a folder beside it."""
+    folder = DEFAULT_NAME if name == DEFAULT_NAME else f"{DEFAULT_NAME}-{name}"
+    if os.geteuid() == 0:
+        return pathlib.Path("/var/lib") / folder
+    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return pathlib.Path(base) / folder
+
+
+def cluster_id(data_dir: pathlib.Path) -> str:
+    """Eight characters that tell this cluster's interfaces, tables, cgroups and run folder from those of others.
+
+    It depends on the data directory alone, so that two clusters of one name never meet.
+    """
+    return hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
+
+
+def of(data_dir: pathlib.Path) -> Places:
+    data = data_dir.absolute()
+    if os.geteuid() == 0:
+        base = pathlib.Path("/run/pinnace")
+    else:
+        base = pathlib.Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pinnace-{os.geteuid()}")  # noqa: S108
+    return Places(data, base / cluster_id(data))

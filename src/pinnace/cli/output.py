@@ -1,0 +1,83 @@
+"""How commands speak: tables for people, JSON for programs, progress only on a terminal."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+
+class CommandFailed(Exception):
+    """Ends the command with exit code 1 and this text."""
+
+
+def error(text: str) -> None:
+    print(f"{_styled('error:', '31')} {text}", file=sys.stderr)
+
+
+def warning(text: str) -> None:
+    print(f"{_styled('warning:', '33')} {text}", file=sys.stderr)
+
+
+def as_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as kubectl prints them: upper-case headings, three spaces between."""
+    lines = [headings, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    for line in lines:
+        print("   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+class Progress:
+    """One line per step on stderr: rewritten with the seconds on a terminal, plain where lines are kept, nothing with `quiet`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty() and not os.environ.get("CI")
+        self._step = ""
+        self._began = time.monotonic()
+
+    def tell(self, text: str) -> None:
+        if self._quiet or text == self._step:
+            return
+        self.finish()
+        self._step = text
+        self._began = time.monotonic()
+        if self._live:
+            sys.stderr.write(f"  {text} …")
+            sys.stderr.flush()
+
+    def update(self, text: str) -> None:
+        """Within a step: how far it is. Shown on a terminal only."""
+        if self._live and not self._quiet:
+            sys.stderr.write(f"\r\x1b[2K  {self._step} … {text}")
+            sys.stderr.flush()
+
+    def finish(self) -> None:
+        if not self._step:
+            return
+        took = f"{time.monotonic() - self._began:.1f} s"
+        if self._live:
+            sys.stderr.write(f"\r\x1b[2K{_styled('✓', '32')} {self._step} ({took})\n")
+        else:
+            sys.stderr.write(f"{self._step} ({took})\n")
+        self._step = ""
+
+
+def _styled(text: str, code: str) -> str:
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def human_size(size: float) -> str:
+    """Decimal units, as docker prints them: `12.3MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g}{unit}"
+        size /= 1000
+    return f"{size:.3g}TB"

@@ -1,0 +1,44 @@
+"""The names' view of the cluster: over the informers that the node's proxy keeps anyway."""
+
+from collections.abc import Sequence
+
+from pinnace.client import client, informer
+from pinnace.dns import records
+
+BY_CLUSTER_IP = "cluster-ip"
+BY_ENDPOINT = "endpoint"
+BY_SERVICE = "service"
+
+
+def cluster_ips(service: client.Object) -> list[str]:
+    """Index of the Services' informer."""
+    return [address for address in service.get("spec", {}).get("clusterIPs") or () if address != "None"]
+
+
+def endpoint_addresses(piece: client.Object) -> list[str]:
+    """Index of the slices' informer."""
+    return [address for endpoint in piece.get("endpoints") or () for address in endpoint["addresses"]]
+
+
+class ClusterView:
+    """A `records.View`. `services` has the index BY_CLUSTER_IP, `slices` BY_ENDPOINT and BY_SERVICE."""
+
+    def __init__(self, services: informer.Informer, slices: informer.Informer) -> None:
+        self._services = services
+        self._slices = slices
+
+    def service(self, namespace: str, name: str) -> records.Object | None:
+        return self._services.get(namespace, name)
+
+    def slices(self, namespace: str, service: str) -> Sequence[records.Object]:
+        return self._slices.by_index(BY_SERVICE, f"{namespace}/{service}")
+
+    def has_namespace(self, namespace: str) -> bool:
+        """Known by its Services: the server does not watch namespaces for the sake of empty ones."""
+        return bool(self._services.list(namespace)) or namespace in ("default", "kube-system")
+
+    def services_at(self, address: str) -> Sequence[records.Object]:
+        return self._services.by_index(BY_CLUSTER_IP, address)
+
+    def slices_with(self, address: str) -> Sequence[records.Object]:
+        return self._slices.by_index(BY_ENDPOINT, address)

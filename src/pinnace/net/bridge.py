@@ -1,0 +1,298 @@
+"""Pods on a bridge: the real `PodNetwork`, through netlink alone.
+
+Each pod has a /32 and a route through the gateway, so that all its traffic is routed by the host even towards pods on the same bridge: every packet
+passes the cluster's nftables table, in both directions. (Ports are not isolated from each other: where the machine hands bridged packets to the
+IP hooks, net.bridge.bridge-nf-call-iptables, a translated packet is forwarded by the bridge itself.)
+
+State (which sandbox has which address) is one small file, written before the kernel is changed; what the kernel has is found again by the
+interfaces' names, which derive from the sandbox ids.
+"""
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import hashlib
+import ipaddress
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pyroute2
+from pyroute2.netlink import exceptions as netlink_exceptions
+
+from pinnace.kernel import namespaces, nftables
+from pinnace.kit import files
+from pinnace.net import interface, ipam, rules
+
+T = TypeVar("T")
+
+GATEWAY_MAC = "0a:58:0a:2a:00:01"
+"""The same on every bridge: pods keep a valid neighbour entry when the bridge is made anew."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    table: rules.TableSettings
+    node_range: ipaddress.IPv4Network
+    """The node's own part of the pod range."""
+    dns_address: ipaddress.IPv4Address
+    """Carried by the bridge, so that queries never leave the node."""
+    state_file: pathlib.Path
+    mtu: int = 0
+    """0: that of the interface with the default route."""
+
+
+class BridgeNetwork:
+    """One thread owns the netlink sockets and the state; calls are queued to it in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._attached: dict[str, interface.Attachment] = {}
+        self._host_ports: dict[str, tuple[interface.HostPort, ...]] = {}
+        self._last: ipaddress.IPv4Address | None = None
+        self._route: pyroute2.IPRoute | None = None
+        self._nft: nftables.Nftables | None = None
+        self._bridge_index = 0
+        self._mtu = settings.mtu
+
+    async def open(self) -> None:
+        await self._run(self._open)
+
+    async def attach(
+        self, sandbox_id: str, network_namespace: pathlib.Path, host_ports: tuple[interface.HostPort, ...] = ()
+    ) -> interface.Attachment:
+        return await self._run(self._attach, sandbox_id, network_namespace, host_ports)
+
+    async def detach(self, sandbox_id: str) -> None:
+        await self._run(self._detach, sandbox_id)
+
+    async def attachments(self) -> tuple[interface.Attachment, ...]:
+        return tuple(self._attached.values())
+
+    async def collect(self, live_sandbox_ids: frozenset[str]) -> None:
+        for sandbox_id in [known for known in self._attached if known not in live_sandbox_ids]:
+            await self._run(self._detach, sandbox_id)
+
+    async def close(self) -> None:
+        await self._run(self._close)
+        self._thread.shutdown()
+
+    async def purge(self) -> None:
+        await self._run(self._purge)
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    # Everything below runs on the one thread.
+
+    def _open(self) -> None:
+        self._route = pyroute2.IPRoute()
+        self._nft = nftables.Nftables()
+        self._load()
+        for name, value in (("net/ipv4/ip_forward", "1"),):
+            _write_sysctl(name, value)
+        self._mtu = self._settings.mtu or self._default_mtu()
+        self._bridge_index = self._ensure_bridge()
+        self._nft.run(rules.base_table(self._settings.table))
+        self._nft.run(self._host_port_elements_text())
+
+    def _default_mtu(self) -> int:
+        route = self._netlink
+        for entry in route.get_default_routes():
+            link = route.get_links(entry.get_attr("RTA_OIF"))[0]
+            return int(link.get_attr("IFLA_MTU"))
+        return 1500
+
+    @property
+    def _netlink(self) -> pyroute2.IPRoute:
+        if self._route is None:
+            raise interface.NetworkError("the network is not open")
+        return self._route
+
+    def _ensure_bridge(self) -> int:
+        route, name = self._netlink, self._settings.table.bridge
+        found = route.link_lookup(ifname=name)
+        if not found:
+            route.link("add", ifname=name, kind="bridge", address=GATEWAY_MAC)
+            found = route.link_lookup(ifname=name)
+        index = int(found[0])
+        gateway = ipam.gateway(self._settings.node_range)
+        for address, length in ((gateway, self._settings.node_range.prefixlen), (self._settings.dns_address, 32)):
+            route.addr("replace", index=index, address=str(address), prefixlen=length)
+        route.link("set", index=index, state="up", mtu=self._mtu)
+        # A pod's packet to another pod enters and leaves through the bridge: without this the host would tell pods to talk directly.
+        _write_sysctl(f"net/ipv4/conf/{name}/send_redirects", "0")
+        # Node ports are reachable at 127.0.0.1 too; the answer of such a connection comes from the bridge.
+        _write_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
+        return index
+
+    def _attach(
+        self, sandbox_id: str, namespace: pathlib.Path, host_ports: tuple[interface.HostPort, ...]
+    ) -> interface.Attachment:
+        present = self._attached.get(sandbox_id)
+        if present is not None and self._netlink.link_lookup(ifname=present.interface):
+            return present
+        address = present.address if present else self._next_address()
+        attachment = interface.Attachment(
+            sandbox_id, address, 32, ipam.gateway(self._settings.node_range), _interface_name(sandbox_id)
+        )
+        self._attached[sandbox_id] = attachment
+        if host_ports:
+            self._host_ports[sandbox_id] = host_ports
+        self._save()
+        try:
+            self._wire(attachment, namespace)
+            self._change_host_ports("add", attachment, host_ports)
+        except (netlink_exceptions.NetlinkError, nftables.NftablesError, OSError) as error:
+            self._detach(sandbox_id)
+            raise interface.NetworkError(f"cannot attach sandbox {sandbox_id} to the network: {error}") from error
+        return attachment
+
+    def _next_address(self) -> ipaddress.IPv4Address:
+        used = {attachment.address for attachment in self._attached.values()}
+        self._last = ipam.next_address(self._settings.node_range, used, self._last)
+        return self._last
+
+    def _wire(self, attachment: interface.Attachment, namespace: pathlib.Path) -> None:
+        route = self._netlink
+        handle = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            route.link(
+                "add",
+                ifname=attachment.interface,
+                kind="veth",
+                mtu=self._mtu,
+                peer={"ifname": "eth0", "net_ns_fd": handle, "mtu": self._mtu},
+            )
+            index = route.link_lookup(ifname=attachment.interface)[0]
+            route.link("set", index=index, master=self._bridge_index, state="up")
+            # A pod that reaches itself through a Service leaves and enters by the same port.
+            route.brport("set", index=index, mode=1)
+            namespaces.run_in_network(namespace, lambda: _configure_inside(attachment))
+        finally:
+            os.close(handle)
+
+    def _detach(self, sandbox_id: str) -> None:
+        attachment = self._attached.get(sandbox_id)
+        if attachment is None:
+            return
+        self._change_host_ports("delete", attachment, self._host_ports.pop(sandbox_id, ()))
+        self._delete_link(attachment.interface)
+        del self._attached[sandbox_id]
+        self._save()
+
+    def _delete_link(self, name: str) -> None:
+        for index in self._netlink.link_lookup(ifname=name):
+            try:
+                self._netlink.link("del", index=index)
+            except netlink_exceptions.NetlinkError as error:
+                if error.code != 19:  # ENODEV: it went with its namespace meanwhile
+                    raise
+
+    def _change_host_ports(
+        self, verb: str, attachment: interface.Attachment, host_ports: tuple[interface.HostPort, ...]
+    ) -> None:
+        if not host_ports or self._nft is None:
+            return
+        elements = ", ".join(_host_port_element(attachment, port, with_value=verb == "add") for port in host_ports)
+        table = self._settings.table.table
+        if verb == "delete":  # adding first makes deleting what is not there succeed
+            whole = ", ".join(_host_port_element(attachment, port, with_value=True) for port in host_ports)
+            self._nft.run(f"add element ip {table} hostports {{ {whole} }}")
+        self._nft.run(f"{verb} element ip {table} hostports {{ {elements} }}")
+
+    def _host_port_elements_text(self) -> str:
+        table = self._settings.table.table
+        elements = [
+            _host_port_element(self._attached[sandbox_id], port, with_value=True)
+            for sandbox_id, ports in self._host_ports.items()
+            for port in ports
+        ]
+        text = f"flush map ip {table} hostports\n"
+        if elements:
+            text += f"add element ip {table} hostports {{ {', '.join(elements)} }}\n"
+        return text
+
+    def _close(self) -> None:
+        if self._route is not None:
+            self._route.close()
+            self._route = None
+        if self._nft is not None:
+            self._nft.close()
+            self._nft = None
+
+    def _purge(self) -> None:
+        route = self._route or pyroute2.IPRoute()
+        self._route = route
+        self._load()
+        for attachment in list(self._attached.values()):
+            self._delete_link(attachment.interface)
+        self._delete_link(self._settings.table.bridge)
+        nft = self._nft or nftables.Nftables()
+        nft.run(rules.delete_table(self._settings.table.table))
+        self._nft = nft
+        self._attached.clear()
+        self._host_ports.clear()
+        self._settings.state_file.unlink(missing_ok=True)
+        self._close()
+
+    def _load(self) -> None:
+        try:
+            state = json.loads(self._settings.state_file.read_text())
+        except FileNotFoundError:
+            return
+        gateway = ipam.gateway(self._settings.node_range)
+        self._last = ipaddress.IPv4Address(state["last"]) if state["last"] else None
+        for sandbox_id, entry in state["sandboxes"].items():
+            address = ipaddress.IPv4Address(entry["address"])
+            name = _interface_name(sandbox_id)
+            self._attached[sandbox_id] = interface.Attachment(sandbox_id, address, 32, gateway, name)
+            ports = tuple(interface.HostPort(**port) for port in entry["hostPorts"])
+            if ports:
+                self._host_ports[sandbox_id] = ports
+
+    def _save(self) -> None:
+        state = {
+            "last": str(self._last) if self._last else "",
+            "sandboxes": {
+                sandbox_id: {
+                    "address": str(attachment.address),
+                    "hostPorts": [dataclasses.asdict(port) for port in self._host_ports.get(sandbox_id, ())],
+                }
+                for sandbox_id, attachment in self._attached.items()
+            },
+        }
+        self._settings.state_file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(self._settings.state_file, json.dumps(state).encode())
+
+
+def _configure_inside(attachment: interface.Attachment) -> None:
+    """In a thread that is inside the namespace: the socket belongs to the namespace in which it is opened."""
+    with pyroute2.IPRoute() as inside:
+        loopback = inside.link_lookup(ifname="lo")[0]
+        inside.link("set", index=loopback, state="up")
+        index = inside.link_lookup(ifname="eth0")[0]
+        inside.link("set", index=index, state="up")
+        inside.addr("replace", index=index, address=str(attachment.address), prefixlen=attachment.prefix_length)
+        gateway = str(attachment.gateway)
+        inside.route("replace", dst=f"{gateway}/32", oif=index, scope=253)
+        inside.route("replace", dst="0.0.0.0/0", gateway=gateway, oif=index)
+
+
+def _interface_name(sandbox_id: str) -> str:
+    """Of the host's end; at most 15 characters, the same for the same sandbox always."""
+    return "pv" + hashlib.sha256(sandbox_id.encode()).hexdigest()[:10]
+
+
+def _host_port_element(attachment: interface.Attachment, port: interface.HostPort, *, with_value: bool) -> str:
+    key = f"{port.protocol.lower()} . {port.host_port}"
+    return f"{key} : {attachment.address} . {port.container_port}" if with_value else key
+
+
+def _write_sysctl(name: str, value: str) -> None:
+    path = pathlib.Path("/proc/sys") / name
+    if path.read_text().strip() != value:
+        path.write_text(value)
