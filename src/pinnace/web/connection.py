@@ -341,7 +341,11 @@ class Connection(asyncio.Protocol):
             answer, keep_alive = await self._answer(exchange)
             self._can_cancel = True
             if isinstance(answer, messages.Response):
-                return await self._send(exchange, answer, keep_alive=keep_alive)
+                try:
+                    return await self._send(exchange, answer, keep_alive=keep_alive)
+                except wire.BadField:
+                    log.exception("%s %s: its answer cannot be sent", exchange.request.method, exchange.request.path)
+                    return await self._send(exchange, _refusal(500, "internal error"), keep_alive=keep_alive)
             if exchange.wants_upgrade:
                 await self._switch(answer)
                 return False

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import typing
 from collections.abc import Callable
 
 from pinnace.web import messages
@@ -66,8 +67,8 @@ class TransportDuplex(asyncio.Protocol):
     # ------------------------------------------------------------ asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are not subclasses of asyncio's.
+        self._transport = typing.cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._received.append(data)
@@ -131,6 +132,11 @@ class TransportDuplex(asyncio.Protocol):
     async def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def detach(self) -> asyncio.Transport:
+        """The transport, for `loop.start_tls`; this object is of no use afterwards."""
+        assert self._transport is not None
+        return self._transport
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

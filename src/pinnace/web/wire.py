@@ -19,6 +19,10 @@ LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+class BadField(ValueError):
+    """A header field that cannot be written."""
+
+
 class BadTarget(ValueError):
     """The request's target is not one that an origin server understands."""
 
@@ -53,12 +57,15 @@ def _origin_form(target: bytes) -> bytes:
 def encode_head(first_line: str, headers: Sequence[tuple[str, str]], more: str = "") -> bytes:
     """A message's head with its blank line; `first_line` and `more` are whole lines that are known to be sound.
 
-    Raises ValueError for a field that would end its line early (response splitting) or is not latin-1."""
+    Raises BadField for one that would end its line early (response splitting) or is not latin-1."""
     block = "".join([f"{name}: {value}\r\n" for name, value in headers])
     fields = len(headers)
     if block.count("\n") != fields or block.count("\r") != fields or "\x00" in block:
-        raise ValueError("a header field holds a line break or a null character")
-    return f"{first_line}{block}{more}\r\n".encode("latin-1")
+        raise BadField("a header field holds a line break or a null character")
+    try:
+        return f"{first_line}{block}{more}\r\n".encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise BadField(f"a header field is not latin-1: {error.object[error.start : error.end]!r}") from None
 
 
 def status_line(status: int) -> str:
