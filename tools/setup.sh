@@ -1,0 +1,73 @@
+#!/bin/sh
+# Makes the checkout's own environment in .venv, from the locked requirements, and installs the checkout into it.
+#
+#   sh tools/setup.sh [--dev] [--system]
+#
+# --dev      with what tests and checks need
+# --system   also the system packages (apt-get or dnf; as root)
+# Quick when nothing has changed: a stamp holds the hash of what was installed.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+lock=requirements.lock
+packages="crun conmon libnftables1 mmdebstrap"
+for option in "$@"; do
+    case "$option" in
+        --dev) lock=requirements-dev.lock; packages="$packages iproute2 busybox-static curl" ;;
+        --system) system=yes ;;
+        *) echo "setup: unknown option $option (known: --dev, --system)" >&2; exit 2 ;;
+    esac
+done
+
+say() { echo "setup: $*" >&2; }
+
+install_packages() {
+    if [ "$(id -u)" != 0 ]; then
+        say "as root, run: apt-get install -y $*"
+        return 1
+    fi
+    say "installing system packages: $*"
+    if command -v apt-get >/dev/null; then
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 || {
+            apt-get update -qq >/dev/null
+            apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+        }
+    elif command -v dnf >/dev/null; then
+        dnf install -y -q $(echo "$*" | sed 's/libnftables1/nftables/; s/mmdebstrap//; s/python3-venv/python3/; s/busybox-static/busybox/; s/iproute2/iproute/')
+    else
+        say "no apt-get and no dnf here: install $* by hand"
+        return 1
+    fi
+}
+
+if [ "${system:-}" = yes ]; then
+    missing=""
+    for package in $packages; do
+        case "$package" in
+            libnftables1) ls /usr/lib/*/libnftables.so.1 /usr/lib64/libnftables.so.1 >/dev/null 2>&1 || missing="$missing $package" ;;
+            iproute2) command -v ip >/dev/null || missing="$missing $package" ;;
+            busybox-static) command -v busybox >/dev/null || missing="$missing $package" ;;
+            *) command -v "$package" >/dev/null || missing="$missing $package" ;;
+        esac
+    done
+    [ -z "$missing" ] || install_packages $missing
+fi
+
+hash=$(cat pyproject.toml tools/build_definitions.py "$lock" | sha256sum | cut -c1-64)
+stamp=.venv/.stamp-$lock
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash $root" ]; then
+    exit 0
+fi
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || install_packages python3 python3-venv
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    say "Python 3.11 or newer is needed; $python is $("$python" -V). Set PYTHON to another one."
+    exit 1
+}
+"$python" -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
+say "installing the locked Python packages into .venv (about a minute, once)"
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip install -q --disable-pip-version-check --no-input --require-hashes --only-binary :all: -r "$lock"
+.venv/bin/python -m pip install -q --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
+echo "$hash $root" > "$stamp"
