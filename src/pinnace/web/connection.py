@@ -402,7 +402,9 @@ class Connection(asyncio.Protocol):
     ) -> bool:
         if self._is_lost:
             return False
-        keep_alive = keep_alive and self._can_keep_alive(exchange) and not exchange.is_http10
+        # The stream may still feed on the request's body: that is not dropped, and the connection is not used again.
+        is_read = exchange.body is None or exchange.body.is_finished
+        keep_alive = keep_alive and is_read and self._can_keep_alive(exchange) and not exchange.is_http10
         framing = "" if exchange.is_http10 else "Transfer-Encoding: chunked\r\n"
         self._transport.write(self._encode_head(exchange, response, keep_alive, framing))
         if exchange.request.method == "HEAD" or wire.has_no_body(response.status):
