@@ -1,0 +1,26 @@
+"""A file is wholly there or not at all."""
+
+import pathlib
+
+import pytest
+
+from pinnace.kit import files
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_content_and_mode_replace_what_was_there(durable: bool, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old and longer")
+    files.write_atomic(path, b"new", 0o600, durable=durable)
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: pathlib.Path) -> None:
+    target = tmp_path / "directory"
+    target.mkdir()
+    (target / "child").touch()
+    with pytest.raises(OSError):
+        files.write_atomic(target, b"new")
+    assert list(tmp_path.iterdir()) == [target]
