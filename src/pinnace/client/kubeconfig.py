@@ -27,7 +27,6 @@ class Kubeconfig:
     token: str = ""
     token_file: pathlib.Path | None = None
     """Read again and again: it is replaced while we run."""
-    tls_server_name: str = ""
     insecure_skip_tls_verify: bool = False
 
     def ssl_context(self) -> ssl.SSLContext:
@@ -83,6 +82,8 @@ def parse(document: dict[str, Any], folder: pathlib.Path, context: str = "") -> 
     user = _entry(document, "users", "user", chosen["user"]) if chosen.get("user") else {}
     if not cluster.get("server"):
         raise BadKubeconfig(f"cluster {chosen.get('cluster')!r} names no server")
+    if cluster.get("tls-server-name"):
+        raise BadKubeconfig(f"cluster {chosen.get('cluster')!r} sets tls-server-name, which is not supported here")
     if "exec" in user or "auth-provider" in user:
         raise BadKubeconfig(f"user {chosen['user']!r} needs a credential plug-in, which is not supported here")
     return Kubeconfig(
@@ -93,7 +94,6 @@ def parse(document: dict[str, Any], folder: pathlib.Path, context: str = "") -> 
         client_key=_data(user, "client-key", folder),
         token=user.get("token") or "",
         token_file=folder / user["tokenFile"] if user.get("tokenFile") else None,
-        tls_server_name=cluster.get("tls-server-name") or "",
         insecure_skip_tls_verify=bool(cluster.get("insecure-skip-tls-verify")),
     )
 

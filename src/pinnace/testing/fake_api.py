@@ -163,8 +163,12 @@ class FakeApi:
     async def _events(self, target: _Target, revision: int) -> AsyncIterator[messages.Chunk]:
         cut = self._cut
         while self._cut == cut:
-            for change in [change for change in self._history if change.revision > revision]:
-                revision = change.revision
+            if revision < self._oldest:
+                yield orjson.dumps({"type": "ERROR", "object": errors.expired("too old").to_json()}) + b"\n"
+                return
+            changes = [change for change in self._history if change.revision > revision]
+            revision = self.revision
+            for change in changes:
                 if change.collection == target.collection and target.namespace in ("", change.namespace):
                     yield orjson.dumps({"type": change.type, "object": change.object}) + b"\n"
             async with self._changed:
