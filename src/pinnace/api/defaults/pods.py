@@ -26,6 +26,7 @@ def spec(pod: Fields) -> None:
         _container(container)
     for item in pod.get("ephemeralContainers", ()):
         _container(item)
+    service_account(pod)
     pod.setdefault("dnsPolicy", "ClusterFirst")
     pod.setdefault("restartPolicy", "Always")
     pod.setdefault("securityContext", {})
@@ -33,6 +34,13 @@ def spec(pod: Fields) -> None:
     pod.setdefault("schedulerName", "default-scheduler")
     resource_list(pod, "overhead")
     _resources(pod.get("resources", {}))
+
+
+def service_account(pod: Fields) -> None:
+    """The deprecated `serviceAccount` always says what `serviceAccountName` says."""
+    name = pod.get("serviceAccountName") or pod.get("serviceAccount")
+    if name:
+        pod["serviceAccountName"] = pod["serviceAccount"] = name
 
 
 def containers(pod: Fields) -> Iterator[Fields]:
