@@ -28,6 +28,7 @@ RESOLVE_IN_ROOT = 0x10
 CACHED_DIRECTORIES = 64
 MAXIMUM_PATH = 4096
 MAXIMUM_DEPTH = 64
+MAXIMUM_LINKS = 40
 
 
 class _OpenHow(ctypes.Structure):
@@ -230,28 +231,33 @@ class Tree:
         self._open[folder] = descriptor
         return descriptor
 
-    def _make_folder(self, parts: list[str], mode: int) -> int:
-        """Make the directories `parts` where missing; returns the last one, open."""
+    def _make_folder(self, parts: list[str], mode: int, links: int = 0) -> int:
+        """Make the directories `parts` where missing, also where a symlink leads to one that is missing; returns the last, open."""
         descriptor = os.dup(self.root)
-        for depth, name in enumerate(parts, 1):
-            path = "/".join(parts[:depth])
-            try:
-                following = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
-                try:
-                    if name != "..":
-                        with contextlib.suppress(FileExistsError):
-                            os.mkdir(name, mode, dir_fd=descriptor)
-                    following = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
-                except OSError:
-                    os.close(descriptor)
-                    raise
-            except OSError:
+        try:
+            for depth, name in enumerate(parts, 1):
+                following = self._make_step(descriptor, parts[:depth], name, mode, links)
                 os.close(descriptor)
-                raise
+                descriptor = following
+        except BaseException:
             os.close(descriptor)
-            descriptor = following
+            raise
         return descriptor
+
+    def _make_step(self, folder: int, parts: list[str], name: str, mode: int, links: int) -> int:
+        path = "/".join(parts)
+        with contextlib.suppress(FileNotFoundError):
+            return self.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if name != "..":
+                os.mkdir(name, mode, dir_fd=folder)
+        except FileExistsError:
+            if links >= MAXIMUM_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
+            target = os.readlink(name, dir_fd=folder)
+            steps = [part for part in target.split("/") if part not in ("", ".")]
+            return self._make_folder(steps if target.startswith("/") else parts[:-1] + steps, mode, links + 1)
+        return self.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def _replacing(self, path: str, create: Callable[[int, str], None]) -> None:
         folder, name = self.parent(path)
