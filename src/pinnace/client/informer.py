@@ -2,19 +2,18 @@
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
-from pinnace.client import client, resources
+from pinnace.client import cache, client, resources
 from pinnace.kit import backoff, clock
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[client.Object | None, client.Object | None], None]
 """(old, new): old None = added, new None = deleted. Called in order, on the loop, must not block."""
-IndexFunction = Callable[[client.Object], Iterable[str]]
+IndexFunction = cache.IndexFunction
 Transform = Callable[[client.Object], client.Object]
 """Makes an object smaller before it is kept; may change and return what it is given."""
 
@@ -30,29 +29,7 @@ def without_managed_fields(obj: client.Object) -> client.Object:
     return obj
 
 
-class _Index:
-    def __init__(self, function: IndexFunction) -> None:
-        self._function = function
-        self._values: dict[str, dict[tuple[str, str], client.Object]] = {}
-
-    def change(self, key: tuple[str, str], old: client.Object | None, new: client.Object | None) -> None:
-        after = set(self._function(new)) if new is not None else set()
-        for value in set(self._function(old)) - after if old is not None else ():
-            members = self._values[value]
-            del members[key]
-            if not members:
-                del self._values[value]
-        for value in after:
-            self._values.setdefault(value, {})[key] = new  # type: ignore[assignment]  # not None when `after` is not empty
-
-    def get(self, value: str) -> Sequence[client.Object]:
-        return tuple(self._values.get(value, {}).values())
-
-    def values(self) -> Sequence[str]:
-        return tuple(self._values)
-
-
-class Informer:
+class Informer(cache.Cache):
     """Guarantees: the cache only moves forward per object; handlers see every state change that the cache makes, in order; after a
     relist, objects that vanished meanwhile are reported as deleted; an object whose uid changed is reported as deleted
     and added. One instance per resource and selector; share it."""
@@ -70,6 +47,7 @@ class Informer:
         rng: random.Random | None = None,
     ) -> None:
         """`rng` spreads the retries of many informers; without it a generator of this informer's own is used."""
+        super().__init__()
         self.resource = resource
         self._api = api
         self._clock = time
@@ -78,8 +56,6 @@ class Informer:
         self._field_selector = field_selector
         self._transform = transform
         self._rng = rng or random.Random()  # noqa: S311 -- spreading retries needs no secrecy
-        self._objects: dict[str, dict[str, client.Object]] = {}
-        self._indexes: dict[str, _Index] = {}
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
         self._resource_version = ""
@@ -98,14 +74,6 @@ class Informer:
         for obj in self.list():
             handler(None, obj)
         self._handlers.append(handler)
-
-    def add_index(self, name: str, function: IndexFunction) -> None:
-        """Before `run`; an index that is added later is filled at once. Several owners may add the same one."""
-        if name in self._indexes:
-            return
-        index = self._indexes[name] = _Index(function)
-        for obj in self.list():
-            index.change(_key(obj), None, obj)
 
     async def run(self) -> None:
         """For ever; started by a Supervisor. Errors of the API are retried with back-off inside."""
@@ -134,21 +102,6 @@ class Informer:
         """Returns once the first list is in the cache."""
         await self._synced.wait()
 
-    def get(self, namespace: str | None, name: str) -> client.Object | None:
-        return self._objects.get(namespace or "", {}).get(name)
-
-    def list(self, namespace: str | None = None) -> Sequence[client.Object]:
-        if namespace:
-            return tuple(self._objects.get(namespace, {}).values())
-        return tuple(itertools.chain.from_iterable(objects.values() for objects in self._objects.values()))
-
-    def by_index(self, name: str, value: str) -> Sequence[client.Object]:
-        return self._indexes[name].get(value)
-
-    def index_values(self, name: str) -> Sequence[str]:
-        """Every value that some object has under the index."""
-        return self._indexes[name].values()
-
     async def _list(self) -> None:
         snapshot = await self._api.list(
             self.resource,
@@ -157,10 +110,10 @@ class Informer:
             field_selector=self._field_selector,
         )
         self._resource_version = snapshot.resource_version
-        there = {_key(obj) for obj in snapshot.items}
+        there = {cache.key_of(obj) for obj in snapshot.items}
         for obj in self.list():
-            if _key(obj) not in there:
-                self._change(_key(obj), None)
+            if cache.key_of(obj) not in there:
+                self._change(cache.key_of(obj), None)
         for obj in snapshot.items:
             self._put(obj)
         self._synced.set()
@@ -182,12 +135,12 @@ class Informer:
         if event.type == "BOOKMARK":
             return
         if event.type == "DELETED":
-            self._change(_key(event.object), None)
+            self._change(cache.key_of(event.object), None)
         else:
             self._put(event.object)
 
     def _put(self, obj: client.Object) -> None:
-        key = _key(obj)
+        key = cache.key_of(obj)
         metadata = obj["metadata"]
         old = self.get(*key)
         if old is not None:
@@ -197,23 +150,8 @@ class Informer:
                 self._change(key, None)
         self._change(key, self._transform(obj))
 
-    def _change(self, key: tuple[str, str], new: client.Object | None) -> None:
-        namespace, name = key
-        old = self.get(namespace, name)
-        if new is not None:
-            self._objects.setdefault(namespace, {})[name] = new
-        elif old is None:
-            return
-        else:
-            del self._objects[namespace][name]
-            if not self._objects[namespace]:
-                del self._objects[namespace]
-        for index in self._indexes.values():
-            index.change(key, old, new)
-        for handler in self._handlers:
-            handler(old, new)
-
-
-def _key(obj: client.Object) -> tuple[str, str]:
-    metadata = obj["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]
+    def _change(self, key: cache.Key, new: client.Object | None) -> None:
+        old = self.set(key, new)
+        if old is not None or new is not None:
+            for handler in self._handlers:
+                handler(old, new)
