@@ -1,0 +1,247 @@
+"""Engine specs from pod specs. Pure: everything that had to be looked up is given."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from pinnace.engine import interface
+from pinnace.kubelet import environment, model, podfiles, podspec, qos
+from pinnace.kubelet import settings as settings_module
+from pinnace.kubelet.volumes import interface as volumes
+from pinnace.net import interface as net
+
+DEFAULT_SHM_BYTES = 64 << 20
+_PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
+
+
+def container_name(pod: podspec.Object, name: str, attempt: int) -> str:
+    return f"{podspec.name(pod)}_{podspec.namespace(pod)}_{podspec.uid(pod)}_{name}_{attempt}"
+
+
+def sandbox_id(pod: podspec.Object, attempt: int) -> str:
+    return podspec.uid(pod) if attempt == 0 else f"{podspec.uid(pod)}-{attempt}"
+
+
+def pod_labels(pod: podspec.Object) -> dict[str, str]:
+    return {
+        model.POD_NAME_LABEL: podspec.name(pod),
+        model.POD_NAMESPACE_LABEL: podspec.namespace(pod),
+        model.POD_UID_LABEL: podspec.uid(pod),
+    }
+
+
+def sandbox_spec(pod: podspec.Object, attempt: int, cluster_domain: str) -> interface.SandboxSpec:
+    spec = pod["spec"]
+    host_name, _ = podfiles.host_names(pod, cluster_domain)
+    security = spec.get("securityContext") or {}
+    return interface.SandboxSpec(
+        id=sandbox_id(pod, attempt),
+        hostname=host_name,
+        labels={**pod_labels(pod), model.SANDBOX_ATTEMPT_LABEL: str(attempt)},
+        host_network=podspec.is_host_network(pod),
+        host_ipc=bool(spec.get("hostIPC")),
+        host_pid=bool(spec.get("hostPID")),
+        share_pid=bool(spec.get("shareProcessNamespace")),
+        sysctls={entry["name"].replace("/", "."): str(entry["value"]) for entry in security.get("sysctls") or ()},
+        resources=qos.pod_resources(pod),
+        shm_bytes=DEFAULT_SHM_BYTES,
+    )
+
+
+def host_ports(pod: podspec.Object) -> tuple[net.HostPort, ...]:
+    if podspec.is_host_network(pod):
+        return ()
+    return tuple(
+        net.HostPort(
+            str(port.get("hostIP") or ""),
+            int(port["hostPort"]),
+            int(port["containerPort"]),
+            str(port.get("protocol") or "TCP"),
+        )
+        for role, container in podspec.containers(pod)
+        if role in (podspec.Role.MAIN, podspec.Role.SIDECAR)
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a container's spec needs besides its pod."""
+
+    attempt: int
+    image_id: str
+    sandbox_id: str
+    process: environment.Process
+    mounts: tuple[interface.Mount, ...]
+    memory_capacity: int
+    settings: settings_module.Settings
+
+
+def container_spec(pod: podspec.Object, container: podspec.Object, inputs: Inputs) -> interface.ContainerSpec:
+    name = container["name"]
+    host_name, _ = podfiles.host_names(pod, inputs.settings.cluster_domain)
+    return interface.ContainerSpec(
+        name=container_name(pod, name, inputs.attempt),
+        image=inputs.image_id,
+        sandbox=inputs.sandbox_id,
+        command=inputs.process.command,
+        arguments=inputs.process.arguments,
+        environment=(("HOSTNAME", host_name), *inputs.process.environment),
+        working_directory=str(container.get("workingDir") or ""),
+        mounts=inputs.mounts,
+        resources=qos.container_resources(pod, container, inputs.memory_capacity),
+        security=security(pod, container),
+        tty=bool(container.get("tty")),
+        stdin=bool(container.get("stdin")),
+        stdin_once=bool(container.get("stdinOnce")),
+        log_path=inputs.settings.log_path(
+            podspec.namespace(pod), podspec.name(pod), podspec.uid(pod), name, inputs.attempt
+        ),
+        stop_signal=str((container.get("lifecycle") or {}).get("stopSignal") or ""),
+        labels={
+            **pod_labels(pod),
+            model.CONTAINER_NAME_LABEL: name,
+            model.ATTEMPT_LABEL: str(inputs.attempt),
+            model.HASH_LABEL: str(container.get("image", "")),
+            model.TERMINATION_PATH_LABEL: str(container.get("terminationMessagePath") or ""),
+        },
+    )
+
+
+def security(pod: podspec.Object, container: podspec.Object) -> interface.Security:
+    common = pod["spec"].get("securityContext") or {}
+    own = container.get("securityContext") or {}
+    user, group = own.get("runAsUser", common.get("runAsUser")), own.get("runAsGroup", common.get("runAsGroup"))
+    groups = [int(group) for group in common.get("supplementalGroups") or ()]
+    if common.get("fsGroup") is not None:
+        groups.append(int(common["fsGroup"]))
+    capabilities = own.get("capabilities") or {}
+    seccomp = own.get("seccompProfile") or common.get("seccompProfile") or {}
+    privileged = bool(own.get("privileged"))
+    return interface.Security(
+        user=_user(user, group),
+        supplemental_groups=tuple(dict.fromkeys(groups)),
+        privileged=privileged,
+        add_capabilities=tuple(_capability(name) for name in capabilities.get("add") or ()),
+        drop_capabilities=tuple(_capability(name) for name in capabilities.get("drop") or ()),
+        read_only_root=bool(own.get("readOnlyRootFilesystem")),
+        no_new_privileges=own.get("allowPrivilegeEscalation") is False,
+        run_as_non_root=bool(own.get("runAsNonRoot", common.get("runAsNonRoot"))),
+        # Upstream's kubelet runs containers without a profile unless told otherwise.
+        seccomp_unconfined=seccomp.get("type", "Unconfined") == "Unconfined",
+        masked_paths=not privileged and own.get("procMount") != "Unmasked",
+    )
+
+
+def _user(user: object, group: object) -> str:
+    if user is None:
+        return ""
+    return f"{user}:{group}" if group is not None else str(user)
+
+
+def _capability(name: str) -> str:
+    return str(name).upper().removeprefix("CAP_")
+
+
+def check_non_root(pod: podspec.Object, container: podspec.Object, image: interface.Image) -> None:
+    """Raises ConfigError in upstream's words where runAsNonRoot forbids this container's user."""
+    wanted = security(pod, container)
+    if not wanted.run_as_non_root:
+        return
+    user = wanted.user.partition(":")[0]
+    where = f'(pod: "{podspec.full_name(pod)}", container: {container["name"]})'
+    if user:
+        if user == "0":
+            raise environment.ConfigError(f"container's runAsUser breaks non-root policy {where}")
+        return
+    image_user = image.user.partition(":")[0]
+    if image_user in ("", "0", "root"):
+        raise environment.ConfigError(f"container has runAsNonRoot and image will run as root {where}")
+    if not image_user.isdigit():
+        raise environment.ConfigError(
+            f"container has runAsNonRoot and image has non-numeric user ({image_user}), "
+            f"cannot verify user is non-root {where}"
+        )
+
+
+# ---------------------------------------------------------------- mounts
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MountRequest:
+    """A volume mount with its volume found and its subPath expanded; "" is the whole volume."""
+
+    volume: volumes.Volume
+    sub_path: str
+    index: int
+    mount: podspec.Object
+
+
+def mount_requests(
+    container: podspec.Object, ready: Mapping[str, volumes.Volume], variables: Sequence[tuple[str, str]]
+) -> list[MountRequest]:
+    """Raises ConfigError."""
+    known = dict(variables)
+    requests = []
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        volume = ready.get(mount["name"])
+        if volume is None:
+            raise environment.ConfigError(
+                f'cannot find volume "{mount["name"]}" to mount into container "{container["name"]}"'
+            )
+        sub_path = str(mount.get("subPath") or "")
+        if mount.get("subPathExpr"):
+            sub_path = environment.expand(str(mount["subPathExpr"]), known.get)
+            if "$(" in sub_path:
+                missing = sub_path.split("$(", 1)[1].split(")", 1)[0]
+                raise environment.ConfigError(f"missing value for {missing!r}".replace("'", '"'))
+        requests.append(MountRequest(volume, sub_path, index, mount))
+    return requests
+
+
+def engine_mount(request: MountRequest, source: pathlib.Path) -> interface.Mount:
+    target = str(request.mount["mountPath"])
+    return interface.Mount(
+        source=source,
+        target=target if target.startswith("/") else f"/{target}",
+        read_only=bool(request.mount.get("readOnly")) or request.volume.read_only,
+        propagation=_PROPAGATION.get(str(request.mount.get("mountPropagation")), "private"),  # type: ignore[arg-type]
+    )
+
+
+# ---------------------------------------------------------------- back from the engine
+
+
+def view(container: interface.Container) -> model.ContainerView:
+    """What a pure decision needs to know of an engine's container; moments of the monotonic clock are the caller's to add."""
+    labels = container.spec.labels
+    alive = container.status.is_alive
+    state = model.State.RUNNING if alive else model.State.EXITED
+    if container.status is interface.ContainerStatus.CREATED:
+        state = model.State.CREATED
+    failed = bool(container.error) and state is model.State.EXITED
+    return model.ContainerView(
+        id=container.id,
+        name=labels.get(model.CONTAINER_NAME_LABEL, ""),
+        attempt=int(labels.get(model.ATTEMPT_LABEL, "0")),
+        sandbox_id=container.spec.sandbox or "",
+        state=state,
+        image=labels.get(model.HASH_LABEL, container.spec.image),
+        image_id=container.image_id,
+        exit_code=START_ERROR_EXIT_CODE if failed else container.exit_code,
+        oom_killed=container.oom_killed,
+        start_failed=failed,
+        error=container.error,
+        created_ns=container.created_at,
+        started_ns=container.started_at,
+        finished_ns=container.finished_at,
+    )
+
+
+START_ERROR_EXIT_CODE = 128
+"""What a container that could not be started reports, as with containerd."""
+
+
+def sandbox_attempt(sandbox: interface.Sandbox) -> int:
+    return int(sandbox.spec.labels.get(model.SANDBOX_ATTEMPT_LABEL, "0"))

@@ -1,0 +1,1 @@
+"""Volumes of pods: one module per kind of source, all behind `manager.Volumes`."""

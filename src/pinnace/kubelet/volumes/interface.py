@@ -1,0 +1,63 @@
+"""What a kind of volume is to the manager."""
+
+import dataclasses
+import pathlib
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from pinnace.client import client
+from pinnace.kit import clock
+from pinnace.kubelet import environment, fields, podspec
+from pinnace.kubelet import settings as settings_module
+
+
+class VolumeError(Exception):
+    """The volume cannot be set up now; the text is upstream's, without its `MountVolume.SetUp failed …` prefix. Tried again."""
+
+
+class Mounts(Protocol):
+    """The mounts of the node's mount namespace: `kernel.mounts`, or a test's record."""
+
+    def mount_tmpfs(self, target: pathlib.Path, size: int | None = None, mode: int = 0o755) -> None: ...
+    def is_mounted(self, path: pathlib.Path) -> bool: ...
+    def unmount_tree(self, path: pathlib.Path) -> None: ...
+    def bind(
+        self, source: pathlib.Path, target: pathlib.Path, *, read_only: bool = False, recursive: bool = False
+    ) -> None: ...
+
+
+Lookup = Callable[[environment.Reference], Awaitable[podspec.Object | None]]
+"""A config map or secret of the pod's namespace, or its claim (`persistentvolumeclaim`); None: there is none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Context:
+    """What a volume may use while it is set up or refreshed."""
+
+    pod: podspec.Object
+    api: client.Client
+    lookup: Lookup
+    facts: fields.Facts
+    settings: settings_module.Settings
+    mounts: Mounts
+    time: clock.Clock
+
+    def folder(self, kind: str, name: str) -> pathlib.Path:
+        """`pods/<uid>/volumes/kubernetes.io~<kind>/<name>`, as upstream lays it out."""
+        root = self.settings.pod_dir(podspec.uid(self.pod)) / "volumes"
+        return root / f"kubernetes.io~{kind}" / name
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume that is ready to be mounted into containers."""
+
+    path: pathlib.Path
+    read_only: bool = False
+    owns_files: bool = True
+    """False for the host's own files: fsGroup never touches them."""
+
+
+def fs_group(pod: podspec.Object) -> int | None:
+    group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    return None if group is None else int(group)

@@ -1,0 +1,81 @@
+"""All volumes of a pod: set up at once before its containers start, kept up to date, removed when it is gone."""
+
+import asyncio
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+from pinnace.kernel import paths
+from pinnace.kubelet import podspec
+from pinnace.kubelet.volumes import empty_dir, host_path, interface, persistent, projected, token
+
+
+class VolumesFailed(Exception):
+    """Some volumes could not be set up: name -> why."""
+
+    def __init__(self, failures: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f'volume "{name}": {why}' for name, why in failures.items()))
+        self.failures = dict(failures)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    volumes: Mapping[str, interface.Volume] = dataclasses.field(default_factory=dict)
+    renew_at: float | None = None
+    """When `refresh` must be called although nothing changed."""
+
+
+class Volumes:
+    def __init__(self, mounts: interface.Mounts) -> None:
+        self.mounts = mounts
+        self._tokens = token.Tokens()
+
+    async def prepare(self, context: interface.Context) -> Prepared:
+        """Every volume of the pod, all at the same time; idempotent. Raises VolumesFailed."""
+        volumes = context.pod["spec"].get("volumes") or []
+        results = await asyncio.gather(*(self._mount(context, volume) for volume in volumes), return_exceptions=True)
+        ready: dict[str, interface.Volume] = {}
+        renewals: list[float] = []
+        failures: dict[str, str] = {}
+        for volume, result in zip(volumes, results, strict=True):
+            if isinstance(result, interface.VolumeError | OSError):
+                failures[volume["name"]] = str(result)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                ready[volume["name"]] = result[0]
+                if result[1] is not None:
+                    renewals.append(result[1])
+        if failures:
+            raise VolumesFailed(failures)
+        return Prepared(ready, min(renewals, default=None))
+
+    async def refresh(self, context: interface.Context, prepared: Prepared) -> Prepared:
+        """Bring config maps, secrets, downward API files and tokens up to date. Raises VolumesFailed."""
+        live = [volume for volume in context.pod["spec"].get("volumes") or () if projected.is_payload(volume)]
+        changed = {**context.pod, "spec": {**context.pod["spec"], "volumes": live}}
+        again = await self.prepare(dataclasses.replace(context, pod=changed))
+        return Prepared({**prepared.volumes, **again.volumes}, again.renew_at)
+
+    async def remove(self, uid: str, pod_dir: pathlib.Path) -> None:
+        """Unmount and remove everything of a pod; idempotent. Raises OSError."""
+        self._tokens.forget(uid)
+        await asyncio.to_thread(self._clear, pod_dir)
+
+    def _clear(self, pod_dir: pathlib.Path) -> None:
+        if pod_dir.exists():
+            self.mounts.unmount_tree(pod_dir)
+            paths.remove_tree(pod_dir)
+
+    async def _mount(self, context: interface.Context, volume: podspec.Object) -> tuple[interface.Volume, float | None]:
+        name = volume["name"]
+        if projected.is_payload(volume):
+            return await projected.mount(context, volume, self._tokens)
+        if persistent.claim_name(context.pod, volume) is not None:
+            return await persistent.mount(context, volume), None
+        if volume.get("hostPath") is not None:
+            return await host_path.mount(context, name, volume["hostPath"]), None
+        if volume.get("emptyDir") is not None or set(volume) == {"name"}:
+            return await empty_dir.mount(context, name, volume.get("emptyDir") or {}), None
+        kind = next(iter(set(volume) - {"name"}))
+        raise interface.VolumeError(f"no volume plugin matched: this node has none for {kind}")

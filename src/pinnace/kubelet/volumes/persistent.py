@@ -1,0 +1,108 @@
+"""persistentVolumeClaim and ephemeral: the folder of the persistent volume that a claim is bound to (local or hostPath)."""
+
+import os
+import pathlib
+import stat
+
+from pinnace.client import client, resources
+from pinnace.kubelet import environment, podspec
+from pinnace.kubelet.volumes import host_path, interface
+
+LOCAL_VOLUME = "pinnace.dev/local-volume"
+"""Annotation and finalizer of the volumes whose folder this node makes and removes."""
+
+
+def claim_name(pod: podspec.Object, volume: podspec.Object) -> str | None:
+    """None: not a volume with a claim."""
+    if volume.get("persistentVolumeClaim"):
+        return str(volume["persistentVolumeClaim"]["claimName"])
+    if volume.get("ephemeral"):
+        return f"{podspec.name(pod)}-{volume['name']}"
+    return None
+
+
+async def mount(context: interface.Context, volume: podspec.Object) -> interface.Volume:
+    """Raises VolumeError until the claim is bound."""
+    pod = context.pod
+    name = claim_name(pod, volume)
+    assert name is not None
+    claim = await context.lookup(environment.Reference("persistentvolumeclaim", name))
+    if claim is None:
+        raise interface.VolumeError(
+            f"error processing PVC {podspec.namespace(pod)}/{name}: failed to fetch PVC from API server: "
+            f'persistentvolumeclaims "{name}" not found'
+        )
+    if volume.get("ephemeral") and not _is_owned_by(claim, pod):
+        raise interface.VolumeError(
+            f"PVC {podspec.namespace(pod)}/{name} was not created for pod {podspec.namespace(pod)}/{podspec.name(pod)} "
+            "(pod is not owner)"
+        )
+    if (claim.get("status") or {}).get("phase") != "Bound" or not claim["spec"].get("volumeName"):
+        raise interface.VolumeError(f"error processing PVC {podspec.namespace(pod)}/{name}: PVC is not bound")
+    try:
+        persistent = await context.api.get(resources.PERSISTENT_VOLUMES, None, claim["spec"]["volumeName"])
+    except client.ApiError as error:
+        raise interface.VolumeError(f"error processing PVC {podspec.namespace(pod)}/{name}: {error}") from error
+    path = await _path(context, persistent)
+    read_only = bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
+    own_tree(path, interface.fs_group(pod), _changes_on_mismatch_only(pod))
+    return interface.Volume(path, read_only=read_only)
+
+
+def _is_owned_by(claim: podspec.Object, pod: podspec.Object) -> bool:
+    owners = claim["metadata"].get("ownerReferences") or ()
+    return any(owner.get("controller") and owner.get("uid") == podspec.uid(pod) for owner in owners)
+
+
+def _changes_on_mismatch_only(pod: podspec.Object) -> bool:
+    return (pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy") == "OnRootMismatch"
+
+
+async def _path(context: interface.Context, persistent: podspec.Object) -> pathlib.Path:
+    spec = persistent["spec"]
+    annotations = persistent["metadata"].get("annotations") or {}
+    if spec.get("hostPath"):
+        path = pathlib.Path(spec["hostPath"]["path"])
+        if LOCAL_VOLUME in annotations:
+            make_folder(path, context.settings.volumes_dir)
+        else:
+            host_path.check(path, spec["hostPath"].get("type") or "")
+        return path
+    if not spec.get("local"):
+        raise interface.VolumeError(
+            f'no volume plugin matched for PersistentVolume "{persistent["metadata"]["name"]}": '
+            "this node mounts local and hostPath volumes"
+        )
+    path = pathlib.Path(spec["local"]["path"])
+    if LOCAL_VOLUME in annotations:
+        make_folder(path, context.settings.volumes_dir)
+    elif not path.exists():
+        raise interface.VolumeError(f'path "{path}" does not exist')
+    return path
+
+
+def make_folder(path: pathlib.Path, root: pathlib.Path) -> None:
+    """The folder of a volume made by the provisioner; nowhere but below `root`. Any user of the pod may write."""
+    if not path.is_relative_to(root) or ".." in path.parts:
+        raise interface.VolumeError(f"path {path} is not below {root}")
+    if not path.exists():
+        path.mkdir(parents=True)
+        path.chmod(0o777)
+
+
+def own_tree(root: pathlib.Path, group: int | None, only_on_mismatch: bool) -> None:
+    """fsGroup: the group owns everything below, new files inherit it; links are never followed."""
+    if group is None:
+        return
+    top = root.stat()
+    if only_on_mismatch and top.st_gid == group and top.st_mode & 0o2070 == 0o2070:
+        return
+    for _, _, files, descriptor in os.fwalk(root, follow_symlinks=False):
+        for name in files:
+            entry = os.lstat(name, dir_fd=descriptor)
+            os.chown(name, -1, group, dir_fd=descriptor, follow_symlinks=False)
+            if not stat.S_ISLNK(entry.st_mode):
+                os.chmod(name, (entry.st_mode & 0o7777) | 0o660, dir_fd=descriptor)
+        mode = os.fstat(descriptor).st_mode & 0o7777
+        os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, mode | 0o2770)
