@@ -45,7 +45,7 @@ if [ "${system:-}" = yes ]; then
     missing=""
     for package in $packages; do
         case "$package" in
-            libnftables1) ls /usr/lib/*/libnftables.so.1 /usr/lib64/libnftables.so.1 >/dev/null 2>&1 || missing="$missing $package" ;;
+            libnftables1) [ -n "$(find /usr/lib /usr/lib64 -maxdepth 2 -name libnftables.so.1 2>/dev/null)" ] || missing="$missing $package" ;;
             iproute2) command -v ip >/dev/null || missing="$missing $package" ;;
             busybox-static) command -v busybox >/dev/null || missing="$missing $package" ;;
             *) command -v "$package" >/dev/null || missing="$missing $package" ;;
@@ -68,6 +68,6 @@ command -v "$python" >/dev/null || install_packages python3 python3-venv
 "$python" -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
 say "installing the locked Python packages into .venv (about a minute, once)"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-.venv/bin/python -m pip install -q --disable-pip-version-check --no-input --require-hashes --only-binary :all: -r "$lock"
-.venv/bin/python -m pip install -q --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
+.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --only-binary :all: -r "$lock"
+.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
 echo "$hash $root" > "$stamp"

@@ -4,7 +4,7 @@ import pathlib
 
 from pinnace.assemble import places, settings
 from pinnace.client import client, transport
-from pinnace.web import messages, tls
+from pinnace.web import tls
 
 
 def admin(where: places.Places, cluster: settings.Cluster) -> client.Client:
@@ -15,7 +15,7 @@ def admin(where: places.Places, cluster: settings.Cluster) -> client.Client:
 def over_tls(pki: pathlib.Path, url: str, identity: str) -> client.Client:
     """With the client certificate `<identity>.crt` of the cluster's own PKI."""
     context = tls.client_context(
-        ca_file=pki / "ca.crt", certificate_file=pki / f"{identity}.crt", key_file=pki / f"{identity}.key"
+        authority=pki / "ca.crt", certificate=pki / f"{identity}.crt", key=pki / f"{identity}.key"
     )
     return client.Client(transport.HttpTransport(url, context))
 
@@ -23,7 +23,7 @@ def over_tls(pki: pathlib.Path, url: str, identity: str) -> client.Client:
 async def is_ready(api: client.Client) -> bool:
     """Does `/readyz` say yes?"""
     try:
-        answer = await api.send(messages.Request("GET", "/readyz"))
-    except client.Unavailable:
+        await api.get_path("/readyz")
+    except client.ApiError:
         return False
-    return isinstance(answer, messages.Response) and answer.status == 200
+    return True

@@ -8,6 +8,7 @@ import logging
 import pathlib
 import random
 from collections.abc import Sequence
+from typing import cast
 
 import dnslib
 
@@ -145,8 +146,8 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        # The loops' own transports do not derive from the abstract class.
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         assert self._transport is not None

@@ -4,7 +4,7 @@ One table per cluster (`ip pinnace-<id>`). Everything that grows with the number
 of chains grows only with the number of *distinct endpoint counts*:
 
 * `services`  address . protocol . port -> `goto n5`: a Service with five endpoints;
-* chain `n5`  picks one of five at random (`h5`: by a hash of the client's address, for ClientIP affinity) and looks the endpoint up in
+* chain `n5`  picks one of five at random (`h5`: by a hash of the client's address, for ClientIP affinity) and finds the endpoint in
 * `endpoints` address . protocol . port . index -> address . port.
 
 Node ports go the same way through `nodeports`, `p5` / `q5` and `nodeport_endpoints`. A packet still addressed to the Service range when it comes to be
@@ -15,7 +15,7 @@ import dataclasses
 import ipaddress
 
 MASQUERADE_MARK = 0x4000
-"""Set on the first packet of a connection whose source must be rewritten (upstream's kube-proxy uses the same bit)."""
+"""Set on connections whose source must be rewritten (upstream's kube-proxy uses the same bit)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ def base_table(settings: TableSettings) -> str:
 add table ip {name}
 add map ip {name} services {{ {service} }}
 add map ip {name} nodeports {{ {port} }}
-add map ip {name} endpoints {{ typeof {key} . numgen random mod 1 : ip daddr . th dport; }}
-add map ip {name} nodeport_endpoints {{ typeof meta l4proto . th dport . numgen random mod 1 : ip daddr . th dport; }}
+add map ip {name} endpoints {{ type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service; }}
+add map ip {name} nodeport_endpoints {{ type inet_proto . inet_service . mark : ipv4_addr . inet_service; }}
 add map ip {name} hostports {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
 add set ip {name} hairpin {{ type ipv4_addr . ipv4_addr; }}
 add chain ip {name} translate
@@ -60,7 +60,7 @@ add rule ip {name} translate meta l4proto . th dport vmap @nodeports
 add rule ip {name} translate dnat ip to meta l4proto . th dport map @hostports
 add rule ip {name} prerouting jump translate
 add rule ip {name} output jump translate
-add rule ip {name} postrouting meta mark & {MASQUERADE_MARK:#x} != 0 masquerade
+add rule ip {name} postrouting ct mark & {MASQUERADE_MARK:#x} != 0 masquerade
 add rule ip {name} postrouting ct status dnat ip saddr . ip daddr @hairpin masquerade
 add rule ip {name} postrouting ct status dnat ip saddr 127.0.0.0/8 masquerade
 add rule ip {name} postrouting ip saddr {settings.pod_cidr} ip daddr != {settings.pod_cidr} oifname != "{settings.bridge}" masquerade
@@ -77,14 +77,14 @@ def pick_chain(table: str, chain: str) -> str:
     `l` and `m` the same for node ports with externalTrafficPolicy Local, which keep the client's address."""
     kind, count = chain[0], int(chain[1:])
     pick = f"jhash ip saddr mod {count}" if kind in "hqm" else f"numgen random mod {count}"
-    if kind in "nh":
-        lookup = f"ip daddr . meta l4proto . th dport . {pick} map @endpoints"
-    else:
-        lookup = f"meta l4proto . th dport . {pick} map @nodeport_endpoints"
+    key = "ip daddr . meta l4proto . th dport" if kind in "nh" else "meta l4proto . th dport"
+    name = "endpoints" if kind in "nh" else "nodeport_endpoints"
+    # The index passes through the packet's mark, which is a key that every version of nft can declare.
     text = f"add chain ip {table} {chain}\nflush chain ip {table} {chain}\n"
+    text += f"add rule ip {table} {chain} meta mark set {pick}\n"
     if kind in "pq":
-        text += f"add rule ip {table} {chain} meta mark set meta mark | {MASQUERADE_MARK:#x}\n"
-    return text + f"add rule ip {table} {chain} dnat ip to {lookup}\n"
+        text += f"add rule ip {table} {chain} ct mark set ct mark | {MASQUERADE_MARK:#x}\n"
+    return text + f"add rule ip {table} {chain} dnat ip to {key} . meta mark map @{name}\n"
 
 
 def delete_table(table: str) -> str:

@@ -1,0 +1,194 @@
+"""Pods on the bridge and Services in the kernel, with real packets between real namespaces."""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import pathlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from pinnace.kernel import namespaces, nftables
+from pinnace.net import bridge, interface, rules
+from pinnace.proxy import plan
+
+pytestmark = pytest.mark.privileged
+
+ID = f"t{os.getpid() % 100000}"
+TABLE = rules.TableSettings(
+    f"pinnace-{ID}", f"pn{ID}", ipaddress.IPv4Network("10.200.0.0/16"), ipaddress.IPv4Network("10.201.0.0/16")
+)
+NODE = ipaddress.IPv4Network("10.200.5.0/24")
+
+
+def make(folder: pathlib.Path) -> bridge.BridgeNetwork:
+    return bridge.BridgeNetwork(
+        bridge.Settings(TABLE, NODE, ipaddress.IPv4Address("10.201.0.10"), folder / "network.json")
+    )
+
+
+@contextlib.contextmanager
+def pods(folder: pathlib.Path, count: int) -> Iterator[list[pathlib.Path]]:
+    pins = [folder / f"net-{index}" for index in range(count)]
+    for pin in pins:
+        namespaces.pin_new({"net": pin})
+    try:
+        yield pins
+    finally:
+        for pin in pins:
+            namespaces.unpin(pin)
+
+
+class Echo:
+    """A TCP server in a namespace that answers each connection with its own name and the client's address."""
+
+    def __init__(self, pin: pathlib.Path, port: int, name: str) -> None:
+        self._socket = namespaces.run_in_network(pin, lambda: socket.create_server(("", port)))
+        self._name = name
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, peer = self._socket.accept()
+            except OSError:
+                return
+            with connection:
+                connection.sendall(f"{self._name} {peer[0]}".encode())
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
+def ask(address: str, port: int, pin: pathlib.Path | None = None) -> tuple[str, str]:
+    """(who answered, which client address it saw)."""
+
+    def connect() -> tuple[str, str]:
+        with socket.create_connection((address, port), timeout=3) as connection:
+            name, _, client = connection.makefile().read().partition(" ")
+            return name, client
+
+    return namespaces.run_in_network(pin, connect) if pin else connect()
+
+
+def service(**spec: object) -> dict[str, object]:
+    return {"metadata": {"name": "s", "namespace": "d"}, "spec": {"clusterIP": "10.201.0.7", **spec}}
+
+
+def slices(*addresses: interface.Attachment) -> list[dict[str, object]]:
+    return [
+        {
+            "metadata": {"name": "s-1", "namespace": "d"},
+            "addressType": "IPv4",
+            "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+            "endpoints": [
+                {"addresses": [str(one.address)], "nodeName": "here", "conditions": {"ready": True}}
+                for one in addresses
+            ],
+        }
+    ]
+
+
+def test_pods_reach_each_other_and_services_and_nothing_is_left(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        network = make(tmp_path)
+        await network.open()
+        echoes: list[Echo] = []
+        nft = nftables.Nftables()
+        try:
+            with pods(tmp_path, 3) as pins:
+                found = [await network.attach(f"pod-{index}", pin) for index, pin in enumerate(pins)]
+                assert [str(one.address) for one in found] == ["10.200.5.2", "10.200.5.3", "10.200.5.4"]
+                echoes = [Echo(pins[1], 8080, "one"), Echo(pins[2], 8080, "two")]
+                assert ask("10.200.5.3", 8080, pins[0]) == ("one", "10.200.5.2")
+                assert ask("10.200.5.3", 8080)[0] == "one"
+
+                spec = service(ports=[{"port": 80, "nodePort": 31999, "protocol": "TCP"}])
+                entries = plan.entries(spec, slices(found[1], found[2]), "here")
+                nft.run(plan.change(TABLE.table, plan.EMPTY, entries, frozenset()))
+                # The client's address arrives unchanged, and both endpoints are chosen.
+                answers = {ask("10.201.0.7", 80, pins[0]) for _ in range(40)}
+                assert answers == {("one", "10.200.5.2"), ("two", "10.200.5.2")}
+                assert {ask("10.201.0.7", 80)[0] for _ in range(40)} == {"one", "two"}
+                # A pod reaches itself through its own Service.
+                assert {ask("10.201.0.7", 80, pins[1])[0] for _ in range(40)} == {"one", "two"}
+                assert {ask("127.0.0.1", 31999)[0] for _ in range(40)} == {"one", "two"}
+
+                nft.run(plan.change(TABLE.table, entries, plan.EMPTY, entries.chains))
+                with pytest.raises(ConnectionRefusedError):
+                    ask("10.201.0.7", 80, pins[0])
+                with pytest.raises(ConnectionRefusedError):
+                    ask("10.201.0.7", 80)
+        finally:
+            for echo in echoes:
+                echo.close()
+            nft.close()
+            await network.purge()
+            await network.close()
+        assert not pathlib.Path(f"/sys/class/net/{TABLE.bridge}").exists()
+        assert not list(pathlib.Path("/sys/class/net").glob("pv*"))
+
+    asyncio.run(main())
+
+
+def test_client_affinity_keeps_to_one_endpoint(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        network = make(tmp_path)
+        await network.open()
+        echoes: list[Echo] = []
+        nft = nftables.Nftables()
+        try:
+            with pods(tmp_path, 3) as pins:
+                found = [await network.attach(f"pod-{index}", pin) for index, pin in enumerate(pins)]
+                echoes = [Echo(pins[1], 8080, "one"), Echo(pins[2], 8080, "two")]
+                spec = service(sessionAffinity="ClientIP", ports=[{"port": 80, "protocol": "TCP"}])
+                entries = plan.entries(spec, slices(found[1], found[2]), "here")
+                nft.run(plan.change(TABLE.table, plan.EMPTY, entries, frozenset()))
+                assert len({ask("10.201.0.7", 80, pins[0])[0] for _ in range(20)}) == 1
+        finally:
+            for echo in echoes:
+                echo.close()
+            nft.close()
+            await network.purge()
+            await network.close()
+
+    asyncio.run(main())
+
+
+def test_addresses_survive_a_restart_and_orphans_are_collected(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        first = make(tmp_path)
+        await first.open()
+        try:
+            with pods(tmp_path, 2) as pins:
+                kept = await first.attach("kept", pins[0], (interface.HostPort("", 31888, 8080, "TCP"),))
+                await first.attach("orphan", pins[1])
+                await first.close()
+                second = make(tmp_path)
+                await second.open()
+                assert {one.sandbox_id for one in await second.attachments()} == {"kept", "orphan"}
+                assert await second.attach("kept", pins[0]) == kept
+                await second.collect(frozenset({"kept"}))
+                assert [one.sandbox_id for one in await second.attachments()] == ["kept"]
+                echo = Echo(pins[0], 8080, "kept")
+                try:
+                    assert ask("127.0.0.1", 31888)[0] == "kept"
+                finally:
+                    echo.close()
+                await second.detach("kept")
+                await second.detach("kept")
+                with pytest.raises(ConnectionRefusedError):
+                    ask("127.0.0.1", 31888)
+                await second.close()
+        finally:
+            last = make(tmp_path)
+            await last.purge()
+            await last.close()
+
+    asyncio.run(main())
