@@ -153,3 +153,24 @@ async def connect_unix(path: str) -> TransportDuplex:
     """Raises OSError."""
     _, protocol = await asyncio.get_running_loop().create_unix_connection(TransportDuplex, path)
     return protocol
+
+
+async def relay(left: messages.Duplex, right: messages.Duplex) -> None:
+    """Carry bytes both ways until both directions have ended or one side is gone; closes both."""
+
+    async def carry(source: messages.Duplex, sink: messages.Duplex) -> None:
+        while data := await source.read():
+            await sink.write(data)
+        await sink.end()
+
+    tasks = [asyncio.create_task(carry(left, right)), asyncio.create_task(carry(right, left))]
+    try:
+        await asyncio.gather(*tasks)
+    except messages.Disconnected:
+        pass
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await left.close()
+        await right.close()
