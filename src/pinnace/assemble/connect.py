@@ -12,12 +12,12 @@ def admin(where: places.Places, cluster: settings.Cluster) -> client.Client:
     return over_tls(where.pki, cluster.url, "admin")
 
 
-def over_tls(pki: pathlib.Path, url: str, identity: str) -> client.Client:
+def over_tls(pki: pathlib.Path, url: str, identity: str, user_agent: str = "pinnace") -> client.Client:
     """With the client certificate `<identity>.crt` of the cluster's own PKI."""
     context = tls.client_context(
         authority=pki / "ca.crt", certificate=pki / f"{identity}.crt", key=pki / f"{identity}.key"
     )
-    return client.Client(transport.HttpTransport(url, context))
+    return client.Client(transport.HttpTransport(url, ssl_context=context), user_agent=user_agent)
 
 
 async def is_ready(api: client.Client) -> bool:

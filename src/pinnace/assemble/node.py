@@ -1,0 +1,182 @@
+"""The node process: kubelet, proxy, DNS and engine. Root.
+
+    python -m pinnace.assemble.node DATA_DIR               run
+    python -m pinnace.assemble.node DATA_DIR --tear-down   stop every container, take everything of ours off the machine
+
+Runs in a mount namespace of its own (see docs/architecture.md), entered before anything makes a thread.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import pathlib
+import random
+import sys
+
+from pinnace.assemble import connect, node_control, places, process, settings
+from pinnace.client import client, events, informer, resources
+from pinnace.dns import cluster_view
+from pinnace.dns import server as dns
+from pinnace.engine import engine as engines
+from pinnace.kernel import cgroups, namespaces
+from pinnace.kit import backoff, clock, tasks
+from pinnace.kubelet import agent, endpoint
+from pinnace.kubelet import settings as kubelet_settings
+from pinnace.net import bridge, rules
+from pinnace.proxy import loop as proxy
+from pinnace.web import server as web_server
+from pinnace.web import tls
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 3.0
+TEAR_DOWN_SECONDS = 10.0
+RETRY = backoff.Backoff(first=0.02, limit=1.0)
+
+
+async def run(where: places.Places, cluster: settings.Cluster) -> None:
+    time = clock.SystemClock()
+    api = connect.over_tls(where.pki, cluster.url, "node", user_agent="kubelet")
+    proxy_api = connect.over_tls(where.pki, cluster.url, "proxy", user_agent="kube-proxy")
+    engine = make_engine(where, cluster, time)
+    await engine.open()
+    network = bridge.BridgeNetwork(network_settings(where, cluster, await pod_range(api, cluster, time)))
+    await network.open()
+    recorder = events.EventRecorder(api, "kubelet", time, host=cluster.node_name)
+    kubelet = agent.Kubelet(api, engine, network, time, node_settings(where, cluster), recorder)
+    control = web_server.HttpServer(node_control.handler(engine.images), time=time)
+    listener = web_server.HttpServer(endpoint.handler(kubelet, api), time=time)
+    names: dns.DnsServer | None = None
+    try:
+        async with tasks.Supervisor(time) as supervisor:
+            names = start_services(supervisor, proxy_api, cluster, time)
+            await names.start(cluster.cluster_dns, 53)
+            context = tls.server_context(
+                where.pki / "node.crt", where.pki / "node.key", client_authority=where.pki / "ca.crt"
+            )
+            await listener.start("", cluster.kubelet_port, context)
+            await control.start_unix(node_control.socket_of(where))
+            supervisor.start("kubelet events", recorder.run)
+            supervisor.start("kubelet", kubelet.run)
+            process.settle_memory()
+            await process.stop_requested()
+    finally:
+        if names is not None:
+            await names.stop()
+        await listener.stop(STOP_SECONDS)
+        await control.stop(STOP_SECONDS)
+        await engine.close()
+        await network.close()
+        await proxy_api.close()
+        await api.close()
+
+
+def make_engine(where: places.Places, cluster: settings.Cluster, time: clock.Clock) -> engines.Engine:
+    return engines.Engine(where.engine, where.run, cluster.cgroup, time)
+
+
+def network_settings(
+    where: places.Places, cluster: settings.Cluster, node_range: ipaddress.IPv4Network
+) -> bridge.Settings:
+    table = rules.TableSettings(
+        cluster.table,
+        cluster.bridge,
+        ipaddress.IPv4Network(cluster.pod_cidr),
+        ipaddress.IPv4Network(cluster.service_cidr),
+    )
+    return bridge.Settings(table, node_range, ipaddress.IPv4Address(cluster.cluster_dns), where.network_state)
+
+
+def node_settings(where: places.Places, cluster: settings.Cluster) -> kubelet_settings.Settings:
+    return kubelet_settings.Settings(
+        node_name=cluster.node_name,
+        node_ip=cluster.node_ip,
+        data_dir=where.engine.parent,
+        logs_dir=where.logs / "pods",
+        cluster_dns=(cluster.cluster_dns,),
+        cluster_domain=cluster.cluster_domain,
+        port=cluster.kubelet_port,
+    )
+
+
+async def pod_range(api: client.Client, cluster: settings.Cluster, time: clock.Clock) -> ipaddress.IPv4Network:
+    """The node's part of the pod range, as the node-ipam controller assigned it. Registers the Node where it is not there yet."""
+    failures = 0
+    while True:
+        try:
+            node = await api.get(resources.NODES, None, cluster.node_name)
+            assigned = node.get("spec", {}).get("podCIDR")
+            if assigned:
+                return ipaddress.IPv4Network(assigned)
+        except client.NotFound:
+            await register(api, cluster)
+        except client.Unavailable as error:
+            log.info("the API is not there yet: %s", error)
+        await time.sleep(RETRY.delay(failures))
+        failures += 1
+
+
+async def register(api: client.Client, cluster: settings.Cluster) -> None:
+    labels = {"kubernetes.io/hostname": cluster.node_name, "kubernetes.io/os": "linux"}
+    taint = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": cluster.node_name, "labels": labels},
+        "spec": {"taints": [taint]},
+    }
+    with contextlib.suppress(client.AlreadyExists):
+        await api.create(resources.NODES, None, node)
+
+
+def start_services(
+    supervisor: tasks.Supervisor, api: client.Client, cluster: settings.Cluster, time: clock.Clock
+) -> dns.DnsServer:
+    """Proxy and DNS over one set of informers."""
+    services = informer.Informer(api, resources.SERVICES, time)
+    slices = informer.Informer(api, resources.ENDPOINT_SLICES, time)
+    services.add_index(cluster_view.BY_CLUSTER_IP, cluster_view.cluster_ips)
+    slices.add_index(cluster_view.BY_ENDPOINT, cluster_view.endpoint_addresses)
+    slices.add_index(proxy.BY_SERVICE, proxy.service_of_slice)
+    view = cluster_view.ClusterView(services, slices)
+    rules_loop = proxy.Proxy(services, slices, cluster.table, cluster.node_name, time)
+    supervisor.start("services informer", services.run)
+    supervisor.start("endpoint slices informer", slices.run)
+    supervisor.start("proxy", rules_loop.run)
+    upstreams = dns.upstreams_of(pathlib.Path("/etc/resolv.conf"), cluster.cluster_dns)
+    return dns.DnsServer(cluster.cluster_domain, view, upstreams, random.Random())
+
+
+async def tear_down(where: places.Places, cluster: settings.Cluster) -> None:
+    """Every container stopped (its stop signal first), every sandbox removed; networks, rules and cgroups gone."""
+    time = clock.SystemClock()
+    engine = make_engine(where, cluster, time)
+    await engine.open()
+    stops = [engine.stop(one.id, TEAR_DOWN_SECONDS) for one in await engine.list() if one.status.is_alive]
+    for outcome in await asyncio.gather(*stops, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            log.warning("a container did not stop: %s", outcome)
+    for container in await engine.list():
+        await engine.remove(container.id, force=True)
+    for sandbox in await engine.list_sandboxes():
+        await engine.remove_sandbox(sandbox.id)
+    await engine.close()
+    network = bridge.BridgeNetwork(network_settings(where, cluster, ipaddress.IPv4Network(cluster.pod_cidr)))
+    await network.purge()
+    await network.close()
+    cgroups.Cgroups.discover().remove(cluster.cgroup)
+
+
+def main() -> None:
+    where, cluster = settings.require(pathlib.Path(sys.argv[1]))
+    namespaces.enter_or_create_mount_namespace(where.mount_namespace)
+    if "--tear-down" in sys.argv:
+        process.run(lambda: tear_down(where, cluster))
+    else:
+        process.run(lambda: run(where, cluster))
+
+
+if __name__ == "__main__":
+    main()
+

@@ -1,0 +1,42 @@
+"""What every long-running process of ours does at its start and its end."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+LOG_FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname).1s %(name)s: %(message)s"
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `main` on uvloop until it returns; it usually waits for `stop_requested()`."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=os.environ.get("PINNACE_LOG_LEVEL", "INFO"), format=LOG_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S", stream=sys.stderr
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+async def stop_requested() -> None:
+    """Returns at the first SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def settle_memory() -> None:
+    """Once everything is imported and loaded: what lives for ever need not be looked at by each garbage collection."""
+    gc.collect()
+    gc.freeze()
+    # Objects of the API are trees without cycles, freed by counting alone: collections may be rare.
+    gc.set_threshold(20_000, 20, 50)

@@ -1,0 +1,88 @@
+"""The server process: API, store, controllers and scheduler in one event loop. Needs no root.
+
+    python -m pinnace.assemble.server DATA_DIR
+
+Controllers and scheduler reach the API through `client` over a `DirectTransport`, each under the user name that upstream gives it, so that
+authorisation, admission and watches are the same as over the network.
+"""
+
+import asyncio
+import pathlib
+import sys
+
+from pinnace.apiserver import server as apiserver
+from pinnace.apiserver import settings as apiserver_settings
+from pinnace.apiserver import users
+from pinnace.assemble import loops, places, process, settings
+from pinnace.client import client, transport
+from pinnace.kit import clock, tasks
+from pinnace.store import sqlite
+from pinnace.web import messages, tls
+from pinnace.web import server as web_server
+
+STOP_SECONDS = 5.0
+COMPONENT_GROUPS = (users.AUTHENTICATED,)
+
+
+async def run(where: places.Places, cluster: settings.Cluster) -> None:
+    time = clock.SystemClock()
+    store = await sqlite.open_store(where.store, apiserver.stamp, time)
+    api = apiserver.ApiServer(store, time, api_settings(where, cluster))
+    await api.start()
+    listener = web_server.HttpServer(api.handle, time=time)
+    context = tls.server_context(
+        where.pki / "apiserver.crt", where.pki / "apiserver.key", client_authority=where.pki / "ca.crt"
+    )
+    await listener.start("", cluster.port, context)
+    try:
+        async with tasks.Supervisor(time) as supervisor:
+            loops.start(supervisor, DirectClients(api.handle), where, cluster, time)
+            process.settle_memory()
+            await process.stop_requested()
+    finally:
+        await listener.stop(STOP_SECONDS)
+        await api.stop()
+        await store.close()
+
+
+def api_settings(where: places.Places, cluster: settings.Cluster) -> apiserver_settings.Settings:
+    issuer = f"https://kubernetes.default.svc.{cluster.cluster_domain}"
+    return apiserver_settings.Settings(
+        service_account_key=(where.pki / "sa.key").read_bytes(),
+        service_account_issuer=issuer,
+        api_audiences=(issuer,),
+        service_cidr=cluster.service_cidr,
+        advertise_address=cluster.node_ip,
+        advertise_port=cluster.port,
+        kubelet_tls=tls.client_context(
+            authority=where.pki / "ca.crt",
+            certificate=where.pki / "apiserver-kubelet-client.crt",
+            key=where.pki / "apiserver-kubelet-client.key",
+        ),
+    )
+
+
+class DirectClients:
+    """Clients within this process, by user name."""
+
+    def __init__(self, handler: messages.Handler) -> None:
+        self._handler = handler
+
+    def of(self, name: str) -> client.Client:
+        """`system:kube-scheduler`, `system:serviceaccount:kube-system:job-controller` … with the groups that follow from it."""
+        groups = COMPONENT_GROUPS
+        account = users.split_service_account(name)
+        if account is not None:
+            groups = (users.SERVICE_ACCOUNTS, f"{users.SERVICE_ACCOUNTS}:{account[0]}", *groups)
+        agent = account[1] if account else name.removeprefix("system:")
+        user = users.UserInfo(name, groups=groups)
+        return client.Client(transport.DirectTransport(self._handler, user), user_agent=agent)
+
+
+def main() -> None:
+    where, cluster = settings.require(pathlib.Path(sys.argv[1]))
+    process.run(lambda: run(where, cluster))
+
+
+if __name__ == "__main__":
+    main()
