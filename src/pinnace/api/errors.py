@@ -54,6 +54,8 @@ class StatusError(Exception):
         self.uid = uid
         self.causes = tuple(causes)
         self.retry_after_seconds = retry_after_seconds
+        self.continue_token = ""
+        """Of an expired list: where to go on, without consistency (ListMeta.continue)."""
 
     def to_json(self) -> dict[str, Any]:
         details: dict[str, Any] = {}
@@ -67,7 +69,7 @@ class StatusError(Exception):
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": {"continue": self.continue_token} if self.continue_token else {},
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,

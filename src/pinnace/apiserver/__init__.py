@@ -1,1 +1,1 @@
-"""The Kubernetes API: routes, discovery, OpenAPI, verbs, subresources, admission, authentication, authorisation, watch. The only component that touches the store."""
+"""The Kubernetes API: routes, discovery, verbs, admission, authentication, authorisation. Only this component touches the store."""

@@ -1,0 +1,1 @@
+"""Whether they may: RBAC, nodes, and the reviews that answer the question itself."""

@@ -1,0 +1,25 @@
+"""What is asked to be allowed: the same few facts for every request, as upstream's authorizer.Attributes."""
+
+from typing import NamedTuple
+
+
+class Attributes(NamedTuple):
+    verb: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    """ "" for paths that are no resource."""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+    """Of what is no resource."""
+
+    @property
+    def is_resource(self) -> bool:
+        return bool(self.resource)
+
+    @property
+    def full_resource(self) -> str:
+        """`pods/log`."""
+        return f"{self.resource}/{self.subresource}" if self.subresource else self.resource

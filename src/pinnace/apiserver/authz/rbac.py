@@ -1,0 +1,186 @@
+"""RBAC: roles and bindings of the store in an index that answers without waiting.
+
+`run` keeps the index current from the store's watch. `decide` remembers its answers until a role or binding changes.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pinnace.api import kinds
+from pinnace.apiserver import envelope, objects, users
+from pinnace.apiserver.authz import attributes as authz
+from pinnace.apiserver.authz import rules
+from pinnace.store import interface
+
+Object = dict[str, Any]
+
+MOST_REMEMBERED = 50_000
+
+RESOURCES = (objects.CLUSTER_ROLES, objects.CLUSTER_ROLE_BINDINGS, objects.ROLES, objects.ROLE_BINDINGS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Binding:
+    namespace: str
+    """ "" of a ClusterRoleBinding."""
+    name: str
+    role_kind: str
+    role_name: str
+    subjects: tuple[str, ...]
+    """As `subject_keys` spells them."""
+
+    def why(self, subject: str) -> str:
+        kind = "RoleBinding" if self.namespace else "ClusterRoleBinding"
+        shown = f"{self.name}/{self.namespace}" if self.namespace else self.name
+        who, _, name = subject.partition(":")
+        return (
+            f'RBAC: allowed by {kind} "{shown}" of {self.role_kind} "{self.role_name}" '
+            f'to {"User" if who == "u" else "Group"} "{name}"'
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decision:
+    is_allowed: bool
+    reason: str = ""
+
+
+def subject_keys(user: users.UserInfo) -> Iterator[str]:
+    yield f"u:{user.name}"
+    for group in user.groups:
+        yield f"g:{group}"
+
+
+def _subject_key(subject: Mapping[str, Any], namespace: str) -> str:
+    kind, name = subject.get("kind"), subject.get("name", "")
+    if kind == "ServiceAccount":
+        return f"u:{users.service_account_name(subject.get('namespace') or namespace, name)}"
+    return f"g:{name}" if kind == "Group" else f"u:{name}"
+
+
+class Index:
+    def __init__(self, stored: objects.Objects) -> None:
+        self._objects = stored
+        self._roles: dict[tuple[str, str], tuple[rules.Rule, ...]] = {}
+        self._bindings: dict[tuple[str, str], Binding] = {}
+        self._by_subject: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        """(namespace, subject) -> keys of bindings."""
+        self._remembered: dict[tuple[object, ...], Decision] = {}
+        self._remaining = len(RESOURCES)
+        self._synced = asyncio.Event()
+
+    async def wait_synced(self) -> None:
+        await self._synced.wait()
+
+    @property
+    def is_synced(self) -> bool:
+        return self._synced.is_set()
+
+    async def run(self, resource: objects.Resource) -> None:
+        """Follow one of `RESOURCES`, for ever. Raises when history is gone: to be started again."""
+        store = self._objects.store
+        prefix = kinds.storage_prefix(self._objects.kind(resource))
+        page = store.range(prefix)
+        self._replace_all(resource, page)
+        self._remaining -= 1
+        if self._remaining <= 0:
+            self._synced.set()
+        async with store.watch(prefix, page.revision) as watch:
+            async for batch in watch:
+                for event in batch:
+                    self._set(resource, event.key[len(prefix) :], event.record)
+
+    def load(self) -> None:
+        """Read everything now: for a server that has to answer before its watches run."""
+        for resource in RESOURCES:
+            prefix = kinds.storage_prefix(self._objects.kind(resource))
+            self._replace_all(resource, self._objects.store.range(prefix))
+
+    def _replace_all(self, resource: objects.Resource, page: interface.Page) -> None:
+        prefix = kinds.storage_prefix(self._objects.kind(resource))
+        is_namespaced, is_binding = _traits(resource)
+        known = self._bindings if is_binding else self._roles
+        gone = {key for key in known if bool(key[0]) == is_namespaced}
+        for record in page.records:
+            path = record.key[len(prefix) :]
+            gone.discard(_key(path, is_namespaced))
+            self._set(resource, path, record)
+        for namespace, name in gone:
+            self._set(resource, f"{namespace}/{name}" if namespace else name, None)
+
+    def _set(self, resource: objects.Resource, path: str, record: interface.Record | None) -> None:
+        is_namespaced, is_binding = _traits(resource)
+        key = _key(path, is_namespaced)
+        obj = envelope.parse(record) if record is not None else None
+        if is_binding:
+            self._set_binding(key, obj)
+        elif obj is None:
+            self._roles.pop(key, None)
+        else:
+            self._roles[key] = rules.parse_all(obj.get("rules"))
+        self._remembered.clear()
+
+    def _set_binding(self, key: tuple[str, str], obj: Object | None) -> None:
+        before = self._bindings.pop(key, None)
+        if before is not None:
+            for subject in before.subjects:
+                self._by_subject.get((key[0], subject), set()).discard(key)
+        if obj is None:
+            return
+        reference = obj.get("roleRef") or {}
+        subjects = tuple(_subject_key(subject, key[0]) for subject in obj.get("subjects") or ())
+        made = Binding(key[0], key[1], reference.get("kind", ""), reference.get("name", ""), subjects)
+        self._bindings[key] = made
+        for subject in subjects:
+            self._by_subject.setdefault((key[0], subject), set()).add(key)
+
+    def decide(self, user: users.UserInfo, asked: authz.Attributes) -> Decision:
+        """Remembered without the name: a rule that names no objects allows all of them."""
+        nameless = asked._replace(name="") if asked.name else asked
+        memory = (user.name, user.groups, nameless)
+        found = self._remembered.get(memory)
+        if found is None:
+            if len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[memory] = self._decide(user, nameless)
+        if found.is_allowed or not asked.name:
+            return found
+        return self._decide(user, asked)
+
+    def _decide(self, user: users.UserInfo, asked: authz.Attributes) -> Decision:
+        for binding, subject, granted in self._granted(user, asked.namespace):
+            if any(rule.allows(asked) for rule in granted):
+                return Decision(True, binding.why(subject))
+        return Decision(False)
+
+    def _granted(self, user: users.UserInfo, namespace: str) -> Iterator[tuple[Binding, str, tuple[rules.Rule, ...]]]:
+        for scope in ("", namespace) if namespace else ("",):
+            for subject in subject_keys(user):
+                for key in sorted(self._by_subject.get((scope, subject), ())):
+                    binding = self._bindings[key]
+                    yield binding, subject, self.role_rules(binding.role_kind, binding.role_name, binding.namespace)
+
+    def role_rules(self, kind: str, name: str, namespace: str) -> tuple[rules.Rule, ...]:
+        """Of a role that a binding refers to; () when it is not there."""
+        return self._roles.get(("", name) if kind == "ClusterRole" else (namespace, name), ())
+
+    def rules_for(self, user: users.UserInfo, namespace: str) -> list[rules.Rule]:
+        """Everything that `user` may do in `namespace` ("": in the cluster)."""
+        return [rule for _, _, granted in self._granted(user, namespace) for rule in granted]
+
+
+def _traits(resource: objects.Resource) -> tuple[bool, bool]:
+    """(is namespaced, is a binding)."""
+    return resource in (objects.ROLES, objects.ROLE_BINDINGS), resource in (
+        objects.ROLE_BINDINGS,
+        objects.CLUSTER_ROLE_BINDINGS,
+    )
+
+
+def _key(path: str, is_namespaced: bool) -> tuple[str, str]:
+    if not is_namespaced:
+        return "", path
+    namespace, _, name = path.partition("/")
+    return namespace, name

@@ -1,0 +1,77 @@
+"""One request on its way: who asks, for what, and the parts of the server that answer."""
+
+import dataclasses
+import random
+
+from pinnace.api import errors, kinds
+from pinnace.apiserver import objects, settings, ticker, users
+from pinnace.apiserver import query as queries
+from pinnace.apiserver.admission import chain
+from pinnace.kit import clock
+from pinnace.store import interface
+from pinnace.web import messages
+
+
+@dataclasses.dataclass(slots=True)
+class Services:
+    """What handlers work with. Made once, by the server."""
+
+    store: interface.Store
+    registry: kinds.Registry
+    objects: objects.Objects
+    clock: clock.Clock
+    settings: settings.Settings
+    admission: chain.Chain
+    rng: random.Random
+    ticker: ticker.Ticker
+
+
+@dataclasses.dataclass(slots=True)
+class Context:
+    services: Services
+    request: messages.Request
+    query: queries.Query
+    verb: str
+    """As the authoriser sees it."""
+    kind: kinds.Kind
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    tail: str = ""
+    """Of the path, after `proxy/`."""
+    user: users.UserInfo = dataclasses.field(default_factory=users.anonymous)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def prefix(self) -> str:
+        """Of the keys of the collection that the request names."""
+        base = kinds.storage_prefix(self.kind)
+        return f"{base}{self.namespace}/" if self.namespace and self.kind.namespaced else base
+
+    @property
+    def key(self) -> str:
+        return kinds.storage_key(self.kind, self.namespace, self.name)
+
+    @property
+    def accept(self) -> str:
+        return self.request.headers.get("accept", "")
+
+    def record(self) -> interface.Record:
+        """The named object. Raises NotFound."""
+        found = self.services.store.get(self.key)
+        if found is None:
+            raise self.not_found()
+        return found
+
+    def not_found(self) -> errors.StatusError:
+        return errors.not_found(self.kind.group, self.kind.plural, self.name)
+
+    def conflict(self, why: str = errors.OBJECT_MODIFIED) -> errors.StatusError:
+        return errors.conflict(self.kind.group, self.kind.plural, self.name, why)
+
+    def manager(self, options: queries.WriteOptions) -> str:
+        """Who managed fields are booked on: as upstream, the first part of the user agent unless it is named."""
+        if options.field_manager:
+            return options.field_manager
+        agent = str(self.request.headers.get("user-agent", "")).partition("/")[0]
+        return "".join(character for character in agent if character.isprintable())[:128] or "unknown"

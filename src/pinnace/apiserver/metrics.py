@@ -1,0 +1,71 @@
+"""Counters of the server and their exposition in the Prometheus text format."""
+
+from collections.abc import Callable
+
+_BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
+
+Labels = tuple[str, str, str, str, int]
+"""(verb, group, resource, subresource, code)."""
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self._requests: dict[Labels, int] = {}
+        self._durations: dict[tuple[str, str, str], list[float]] = {}
+        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+
+    def gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        self._gauges[name] = (help_text, read)
+
+    def observe(self, verb: str, group: str, resource: str, subresource: str, code: int, seconds: float) -> None:
+        key = (verb, group, resource, subresource, code)
+        self._requests[key] = self._requests.get(key, 0) + 1
+        counts = self._durations.get((verb, group, resource))
+        if counts is None:
+            # One place for each bucket, then those beyond the last, then the sum.
+            counts = self._durations[verb, group, resource] = [0.0] * (len(_BUCKETS) + 2)
+        counts[_bucket(seconds)] += 1
+        counts[-1] += seconds
+
+    def expose(self) -> bytes:
+        lines = [
+            "# HELP apiserver_request_total Requests by verb, group, resource, subresource and HTTP response code.",
+            "# TYPE apiserver_request_total counter",
+        ]
+        for (verb, group, resource, subresource, code), count in sorted(self._requests.items()):
+            lines.append(
+                f'apiserver_request_total{{code="{code}",group="{group}",resource="{resource}",'
+                f'subresource="{subresource}",verb="{verb.upper()}"}} {count}'
+            )
+        lines += [
+            "# HELP apiserver_request_duration_seconds Response latency by verb, group and resource.",
+            "# TYPE apiserver_request_duration_seconds histogram",
+        ]
+        for (verb, group, resource), counts in sorted(self._durations.items()):
+            lines += _histogram(f'group="{group}",resource="{resource}",verb="{verb.upper()}"', counts)
+        for name, (help_text, read) in sorted(self._gauges.items()):
+            lines += [f"# HELP {name} {help_text}", f"# TYPE {name} gauge", f"{name} {read():g}"]
+        return ("\n".join(lines) + "\n").encode()
+
+
+def _bucket(seconds: float) -> int:
+    for position, limit in enumerate(_BUCKETS):
+        if seconds <= limit:
+            return position
+    return len(_BUCKETS)
+
+
+def _histogram(labels: str, counts: list[float]) -> list[str]:
+    name = "apiserver_request_duration_seconds"
+    lines = []
+    total = 0
+    for limit, count in zip(_BUCKETS, counts, strict=False):
+        total += int(count)
+        lines.append(f'{name}_bucket{{{labels},le="{limit}"}} {total}')
+    total += int(counts[len(_BUCKETS)])
+    return [
+        *lines,
+        f'{name}_bucket{{{labels},le="+Inf"}} {total}',
+        f"{name}_sum{{{labels}}} {counts[-1]:.6f}",
+        f"{name}_count{{{labels}}} {total}",
+    ]

@@ -1,0 +1,99 @@
+"""Which form of an answer a client asked for, and which form of a body it sent."""
+
+import dataclasses
+import functools
+from typing import Literal
+
+from pinnace.api import errors
+
+JSON = "application/json"
+YAML = "application/yaml"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Form:
+    """`transform` is "" for the object itself, or `Table`, `PartialObjectMetadata`, `PartialObjectMetadataList` …"""
+
+    media: Literal["json", "yaml"] = "json"
+    transform: str = ""
+    group: str = ""
+    version: str = ""
+
+
+PLAIN = Form()
+_TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
+
+
+@functools.lru_cache(maxsize=256)
+def form(accept: str, transforms: bool = True) -> Form:
+    """The first form of `accept` that can be given, by its weights. Raises 406.
+
+    `transforms`: whether tables and metadata-only forms exist for what is asked (not for discovery).
+    """
+    if not accept:
+        return PLAIN
+    clauses = [clause for clause in (_clause(part) for part in accept.split(",")) if clause is not None]
+    for _, media, parameters in sorted(clauses, key=lambda clause: -clause[0]):
+        found = _offer(media, parameters, transforms)
+        if found is not None:
+            return found
+    raise not_acceptable(("application/json", "application/json;stream=watch", "application/yaml"))
+
+
+def not_acceptable(offered: tuple[str, ...]) -> errors.StatusError:
+    return errors.StatusError(
+        406,
+        "NotAcceptable",
+        "only the following media types are accepted: " + ", ".join(offered),
+    )
+
+
+def _clause(text: str) -> tuple[float, str, dict[str, str]] | None:
+    media, *rest = (part.strip() for part in text.split(";"))
+    if not media:
+        return None
+    parameters = {}
+    for part in rest:
+        key, _, value = part.partition("=")
+        parameters[key.strip().lower()] = value.strip().strip('"')
+    try:
+        weight = float(parameters.pop("q", "1"))
+    except ValueError:
+        weight = 1.0
+    return (weight, media.lower(), parameters) if weight > 0 else None
+
+
+def _offer(media: str, parameters: dict[str, str], transforms: bool) -> Form | None:
+    if media in (JSON, "*/*", "application/*"):
+        kind: Literal["json", "yaml"] = "json"
+    elif media in (YAML, "text/yaml", "application/x-yaml", "text/x-yaml"):
+        kind = "yaml"
+    else:
+        return None
+    transform = parameters.get("as", "")
+    if not transform:
+        return Form(kind)
+    if not transforms:
+        return Form(kind, transform, parameters.get("g", ""), parameters.get("v", ""))
+    if transform in _TRANSFORMS and parameters.get("g") == "meta.k8s.io" and parameters.get("v") in ("v1", "v1beta1"):
+        return Form(kind, transform, "meta.k8s.io", parameters["v"])
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def body_type(content_type: str) -> Literal["json", "yaml"]:
+    """The form of a body that is an object. Raises 415."""
+    media = content_type.partition(";")[0].strip().lower()
+    if media in ("", JSON, "*/*"):
+        return "json"
+    if media in (YAML, "text/yaml", "application/x-yaml"):
+        return "yaml"
+    raise unsupported(("application/json", "application/yaml"))
+
+
+def unsupported(offered: tuple[str, ...]) -> errors.StatusError:
+    return errors.StatusError(
+        415,
+        "UnsupportedMediaType",
+        "the body of the request was in an unknown format - accepted media types include: " + ", ".join(offered),
+    )

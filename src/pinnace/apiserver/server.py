@@ -1,0 +1,194 @@
+"""The API server: one request in, one answer out.
+
+`ApiServer.handle` is the only entry. A socket (`web.server`) and `client.DirectTransport` call the same function; whoever calls it with
+`request.user` set has authenticated that user already, and nothing else is skipped.
+"""
+
+import asyncio
+import functools
+import logging
+import random
+
+from pinnace.api import errors, kinds
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver import (
+    flow,
+    health,
+    metrics,
+    negotiate,
+    objects,
+    query,
+    respond,
+    routes,
+    settings,
+    ticker,
+    users,
+    wiring,
+)
+from pinnace.apiserver.admission import plugins
+from pinnace.apiserver.authn import authenticate, tokens
+from pinnace.apiserver.authz import authorizer, rbac
+from pinnace.apiserver.bootstrap import start
+from pinnace.kit import clock, tasks
+from pinnace.store import interface
+from pinnace.web import messages
+
+log = logging.getLogger(__name__)
+
+_NO_KIND = kinds.Kind("", "", "", "", "", False)
+
+
+class ApiServer:
+    def __init__(
+        self,
+        store: interface.Store,
+        time: clock.Clock,
+        options: settings.Settings,
+        *,
+        registry: kinds.Registry | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.settings = options
+        self._clock = time
+        registry = registry or kinds.builtin()
+        stored = objects.Objects(store, registry)
+        self.authorizer = authorizer.Authorizer(stored)
+        issuer = tokens.Issuer(options, time)
+        self._bearer = tokens.Authenticator(issuer, options, stored, time)
+        rng = rng or random.SystemRandom()
+        self.services = contexts.Services(
+            store=store,
+            registry=registry,
+            objects=stored,
+            clock=time,
+            settings=options,
+            admission=plugins.build(stored, self.authorizer, options, time, rng),
+            rng=rng,
+            ticker=ticker.Ticker(time),
+        )
+        self._flow = flow.FlowControl(options.max_in_flight, options.max_queued_per_user)
+        self._metrics = metrics.Metrics()
+        self._is_started = False
+        self._is_stopping = False
+        self._supervisor = tasks.Supervisor(time)
+        checks = self._health()
+        self._routes = routes.Table(
+            registry,
+            wiring.special(self.authorizer, self._bearer, options),
+            wiring.plain(checks, self._metrics),
+            wiring.below(checks),
+        )
+        self._metrics.gauge(
+            "apiserver_current_inflight_requests", "Requests being worked on.", lambda: self._flow.in_flight
+        )
+        self._metrics.gauge(
+            "apiserver_current_inqueue_requests", "Requests waiting for a place.", lambda: self._flow.queued
+        )
+
+    def _health(self) -> health.Health:
+        return health.Health(
+            live={"ping": lambda: ""},
+            ready={
+                "poststarthook/rbac/bootstrap-roles": lambda: "" if self._is_started else "not finished",
+                "informer-sync": lambda: "" if self.authorizer.index.is_synced else "roles are not read yet",
+                "shutdown": lambda: "process is shutting down" if self._is_stopping else "",
+            },
+        )
+
+    async def start(self) -> None:
+        """Returns once requests can be answered."""
+        self._supervisor.start("ticker", self.services.ticker.run)
+        for resource in rbac.RESOURCES:
+            self._supervisor.start(f"rbac {resource[2]}", functools.partial(self.authorizer.index.run, resource))
+        await self.authorizer.index.wait_synced()
+        await start.run(self.services)
+        self._is_started = True
+
+    async def stop(self) -> None:
+        self._is_stopping = True
+        await self._supervisor.stop()
+
+    async def handle(self, request: messages.Request) -> messages.Answer:
+        started = self._clock.monotonic()
+        verb, match = request.method, None
+        warnings: list[str] = []
+        try:
+            options = query.Query(request.query_values()) if request.query else query.EMPTY
+            match = self._routes.match(request.method, request.path, options)
+            verb = match.route.verb
+            answer = await self._serve(request, match, options, warnings)
+        except errors.StatusError as error:
+            answer = respond.status(error, _form_of_error(request), warnings)
+        except interface.StoreFailed as error:
+            log.critical("the store has failed: %s", error)
+            answer = respond.status(errors.internal(f"the store has failed: {error}"))
+        except (messages.Disconnected, asyncio.CancelledError):
+            raise
+        except Exception:
+            # One request's failure must not take the others with it: it is logged with its request, and answered.
+            log.exception("%s %s failed", request.method, request.path)
+            answer = respond.status(errors.internal("the request could not be handled; the server's log says why"))
+        code = answer.status if isinstance(answer, messages.Response) else 101
+        asked = match.attributes if match is not None else None
+        self._metrics.observe(
+            verb,
+            asked.group if asked else "",
+            asked.resource if asked else "",
+            asked.subresource if asked else "",
+            code,
+            self._clock.monotonic() - started,
+        )
+        return await respond.maybe_compress(request, answer)
+
+    async def _serve(
+        self, request: messages.Request, match: routes.Match, options: query.Query, warnings: list[str]
+    ) -> messages.Answer:
+        user = authenticate.authenticate(request, self._bearer, allows_anonymous=self.settings.anonymous_enabled)
+        if authenticate.is_impersonating(request):
+            user = authenticate.impersonate(request, user, self.authorizer)
+        self.authorizer.require(user, match.attributes)
+        context = contexts.Context(
+            services=self.services,
+            request=request,
+            query=options,
+            verb=match.route.verb,
+            kind=match.kind or _NO_KIND,
+            namespace=match.namespace,
+            name=match.name,
+            subresource=match.subresource,
+            tail=match.tail,
+            user=user,
+            warnings=warnings,
+        )
+        if match.route.is_long:
+            return await match.route.handler(context)
+        return await self._bounded(context, match.route.handler, user)
+
+    async def _bounded(
+        self, context: contexts.Context, handler: routes.Handler, user: users.UserInfo
+    ) -> messages.Answer:
+        """Within the limits of work in flight and of time."""
+        if not self._flow.try_enter(user):
+            await self._flow.enter(user)
+        try:
+            if context.verb in ("get", "list"):
+                return await handler(context)
+            async with asyncio.timeout(self.settings.request_timeout):
+                return await handler(context)
+        except TimeoutError:
+            raise errors.StatusError(
+                504, "Timeout", "Timeout: request did not complete within the allotted timeout"
+            ) from None
+        finally:
+            self._flow.leave()
+
+
+def _form_of_error(request: messages.Request) -> negotiate.Form:
+    """Errors have no tables: JSON, unless YAML was asked for."""
+    accept = request.headers.get("accept", "")
+    if not accept:
+        return negotiate.PLAIN
+    try:
+        return negotiate.Form(negotiate.form(accept).media)
+    except errors.StatusError:
+        return negotiate.PLAIN

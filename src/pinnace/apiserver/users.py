@@ -1,0 +1,55 @@
+"""Who makes a request, as authentication found out."""
+
+import dataclasses
+from collections.abc import Mapping
+
+AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
+MASTERS = "system:masters"
+NODES = "system:nodes"
+NODE_PREFIX = "system:node:"
+ANONYMOUS = "system:anonymous"
+SERVICE_ACCOUNTS = "system:serviceaccounts"
+SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UserInfo:
+    name: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
+
+    def to_json(self) -> dict[str, object]:
+        """The form of authentication.k8s.io/v1 UserInfo."""
+        out: dict[str, object] = {"username": self.name}
+        if self.uid:
+            out["uid"] = self.uid
+        if self.groups:
+            out["groups"] = list(self.groups)
+        if self.extra:
+            out["extra"] = {key: list(values) for key, values in self.extra.items()}
+        return out
+
+
+def anonymous() -> UserInfo:
+    return UserInfo(ANONYMOUS, groups=(UNAUTHENTICATED,))
+
+
+def service_account_name(namespace: str, name: str) -> str:
+    return f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"
+
+
+def split_service_account(username: str) -> tuple[str, str] | None:
+    """(namespace, name) of `system:serviceaccount:<namespace>:<name>`, else None."""
+    if not username.startswith(SERVICE_ACCOUNT_PREFIX):
+        return None
+    namespace, separator, name = username[len(SERVICE_ACCOUNT_PREFIX) :].partition(":")
+    return (namespace, name) if separator and namespace and name else None
+
+
+def node_name(user: UserInfo) -> str:
+    """The node that `user` is, or ""."""
+    if NODES in user.groups and user.name.startswith(NODE_PREFIX):
+        return user.name[len(NODE_PREFIX) :]
+    return ""

@@ -1,0 +1,11 @@
+"""DELETE of one object."""
+
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver import deleting, views
+from pinnace.web import messages
+
+
+async def delete(context: contexts.Context) -> messages.Answer:
+    options = await deleting.options(context)
+    status, body = deleting.answer(context.kind, await deleting.delete(context, options), options)
+    return views.written(context, body, status)

@@ -1,0 +1,26 @@
+"""DELETE of a collection: each object as if it had been deleted by name."""
+
+import dataclasses
+
+from pinnace.api import errors
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver import deleting, negotiate, views
+from pinnace.apiserver.verbs import list as listing
+from pinnace.web import messages
+
+
+async def delete_collection(context: contexts.Context) -> messages.Answer:
+    """Answers the objects as they were found. One that is gone meanwhile is no error."""
+    options = await deleting.options(context)
+    found = await listing.select(context)
+    prefix = context.prefix
+    for record in found.records:
+        namespace, _, name = record.key[len(prefix) :].rpartition("/")
+        one = dataclasses.replace(context, name=name, namespace=namespace or context.namespace)
+        try:
+            await deleting.delete(one, options)
+        except errors.StatusError as error:
+            if error.code != 404:
+                raise
+    form = negotiate.form(context.accept)
+    return views.many(context, found.records, form, {"resourceVersion": str(found.revision)})

@@ -1,0 +1,18 @@
+"""GET of one object: the stored bytes."""
+
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver import conversion, negotiate, respond, versions, views
+from pinnace.web import messages
+
+
+async def get(context: contexts.Context) -> messages.Answer:
+    """The newest state satisfies every resourceVersion that has happened."""
+    record = context.record()
+    if context.query.values:
+        await versions.wait_reached(context, context.query.text("resourceVersion"))
+        record = context.record()
+    data = conversion.value(context.kind, record)
+    form = negotiate.form(context.accept)
+    if form == negotiate.PLAIN:
+        return respond.raw(data, 200, context.warnings)
+    return views.one(context, data, form, 200)

@@ -1,0 +1,134 @@
+"""PATCH: a change to the present state, tried again with a newer one until it fits; server-side apply may create."""
+
+from typing import Any
+
+from pinnace.api import decode, defaults, errors, managed_fields, schema
+from pinnace.api.patch import json_patch, merge, strategic
+from pinnace.apiserver import bodies, negotiate, query, views, writing
+from pinnace.apiserver import context as contexts
+from pinnace.kit import clock
+from pinnace.web import messages
+
+JSON = "application/json-patch+json"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+Object = dict[str, Any]
+
+
+async def patch(context: contexts.Context) -> messages.Answer:
+    options = query.write_options(context.query, "PatchOptions")
+    media = context.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    _check_media(context, media)
+    data = await bodies.read(context)
+    if media == APPLY:
+        written = await _apply(context, data, options)
+    else:
+        if options.force:
+            cause = errors.Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")
+            raise errors.invalid("meta.k8s.io", "PatchOptions", "", [cause])
+        change = _parsed(data)
+        written = await writing.update(
+            context, lambda old: _patched(context, media, change, old, options), options, retries=True
+        )
+    return views.written(context, written.value, 201 if written.is_created else 200)
+
+
+def _check_media(context: contexts.Context, media: str) -> None:
+    """Custom resources have no strategic merge: nothing says what merges how."""
+    offered = (JSON, MERGE, APPLY) if not context.kind.definition else (JSON, MERGE, APPLY, STRATEGIC)
+    if media not in offered:
+        raise negotiate.unsupported(offered)
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        found, _ = decode.parse(data, "Patch", look_for_duplicates=False)
+    except errors.StatusError as error:
+        raise errors.bad_request(f"error decoding patch: {error.message}") from None
+    return found
+
+
+def _patched(context: contexts.Context, media: str, change: Any, old: Object, options: query.WriteOptions) -> Object:
+    """`old` (the callee's to change) with `change`, checked and defaulted as if it had been sent whole."""
+    if media == JSON:
+        changed = json_patch.apply(old, change)
+    elif media == MERGE:
+        changed = merge.apply(old, change)
+    else:
+        changed = strategic.apply(old, change, schema.of(context.kind))
+    return _converted(context, changed, options)
+
+
+def _converted(context: contexts.Context, changed: Any, options: query.WriteOptions) -> Object:
+    found = decode.convert(changed, context.kind, field_validation=options.field_validation)
+    for warning in found.warnings:
+        if warning not in context.warnings:
+            context.warnings.append(warning)
+    defaults.apply(context.kind, found.obj)
+    bodies.check_name(context, found.obj)
+    return found.obj
+
+
+async def _apply(context: contexts.Context, data: bytes, options: query.WriteOptions) -> writing.Written:
+    """Server-side apply: the configuration is what one manager wants; it is created where there is nothing."""
+    if not options.field_manager:
+        cause = errors.Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+        raise errors.invalid("meta.k8s.io", "PatchOptions", "", [cause])
+    config = _configuration(context, data, options)
+    for _ in range(2):
+        try:
+            if context.services.store.get(context.key) is not None or context.subresource:
+                return await writing.update(
+                    context,
+                    lambda old: _applied(context, old, config, options),
+                    options,
+                    retries=True,
+                    tracks_fields=False,
+                )
+            if config["metadata"].get("resourceVersion") or config["metadata"].get("uid"):
+                raise context.conflict(errors.OBJECT_MODIFIED)
+            obj = _applied(context, None, config, options)
+            return await writing.create(context, obj, options, tracks_fields=False)
+        except errors.StatusError as error:
+            # Someone created or deleted it between the look and the write: the other road is the right one now.
+            if (
+                error.reason not in ("AlreadyExists", "NotFound")
+                or context.subresource
+                or error.kind != context.kind.plural
+            ):
+                raise
+    raise context.conflict()
+
+
+def _configuration(context: contexts.Context, data: bytes, options: query.WriteOptions) -> Object:
+    """What was sent, unknown fields told or left out, without defaults: only what is in it is owned."""
+    raw, complaints = decode.parse(
+        data,
+        context.kind.kind,
+        look_for_duplicates=options.field_validation != "Ignore",
+        content_type="json" if data.lstrip().startswith(b"{") else "yaml",
+    )
+    found = decode.convert(raw, context.kind, field_validation=options.field_validation, complaints=complaints)
+    context.warnings.extend(found.warnings)
+    bodies.check_name(context, found.obj)
+    if found.obj["metadata"].get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    return found.obj
+
+
+def _applied(context: contexts.Context, live: Object | None, config: Object, options: query.WriteOptions) -> Object:
+    """Raises 409 with every field that another manager owns."""
+    merged = managed_fields.apply(
+        live,
+        config,
+        schema.of(context.kind),
+        manager=options.field_manager,
+        force=options.force,
+        now=clock.rfc3339(context.services.clock.now()),
+        api_version=context.kind.api_version,
+        subresource=context.subresource,
+    )
+    defaults.apply(context.kind, merged)
+    return merged

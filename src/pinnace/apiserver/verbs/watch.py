@@ -1,0 +1,236 @@
+"""WATCH: every change of a collection from a revision on, in order, once."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+
+import orjson
+
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver import conversion, filters, frames, negotiate, respond, versions, views
+from pinnace.store import interface
+from pinnace.web import messages
+
+_CHUNK = 500
+"""Synthetic events sent in one go."""
+_LEAST_TIMEOUT = 1800.0
+"""Seconds; a watch without a timeout of its own lives between this and twice as long, so that clients spread out."""
+
+
+async def watch(context: contexts.Context) -> messages.Answer:
+    options = context.query
+    versions.check_list(options, is_watch=True)
+    chosen = filters.parse(context)
+    form = negotiate.form(context.accept)
+    text = options.text("resourceVersion")
+    start = await versions.wait_reached(context, text) if text else 0
+    stream = Stream(context, chosen, form)
+    try:
+        body = stream.open(start, initial=options.maybe_flag("sendInitialEvents"))
+    except interface.Compacted as error:
+        body = _one_frame(frames.error(versions.compacted(error.revision, error.oldest)))
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-cache, private")]
+    return messages.Response(200, headers + respond.warning_headers(context.warnings), body)
+
+
+async def _one_frame(data: bytes) -> AsyncGenerator[messages.Chunk, None]:
+    yield data
+
+
+class Stream:
+    """One watch. Its timer (bookmarks, the end of its time) interrupts the wait for events, and nothing else."""
+
+    def __init__(self, context: contexts.Context, chosen: filters.Filter, form: negotiate.Form) -> None:
+        self._context = context
+        self._chosen = chosen
+        self._only_key = context.prefix + chosen.name if chosen.name and self._is_one_collection() else ""
+        self._render = _renderer(context, form)
+        self._wants_bookmarks = context.query.flag("allowWatchBookmarks")
+        self._clock = context.services.clock
+        self._task: asyncio.Task[object] | None = None
+        self._rung = False
+        seconds = context.query.number("timeoutSeconds") or 0
+        spread = _LEAST_TIMEOUT * (1 + context.services.rng.random())
+        self._end = self._clock.monotonic() + (seconds if seconds > 0 else spread)
+
+    def _is_one_collection(self) -> bool:
+        return bool(self._context.namespace) or not self._context.kind.namespaced
+
+    def open(self, start: int, *, initial: bool | None) -> AsyncGenerator[messages.Chunk, None]:
+        """Raises Compacted. `start` 0: what is there first, unless `initial` says no."""
+        store = self._context.services.store
+        wants_state = initial if initial is not None else not start
+        if wants_state:
+            page = store.range(self._context.prefix)
+            opened = store.watch(self._context.prefix, page.revision)
+            return self._run(opened, page, marks_end=bool(initial))
+        opened = store.watch(self._context.prefix, start or store.revision)
+        return self._run(opened, None, marks_end=False)
+
+    async def _run(
+        self, opened: interface.Watch, page: interface.Page | None, *, marks_end: bool
+    ) -> AsyncGenerator[messages.Chunk, None]:
+        ticker = self._context.services.ticker
+        try:
+            async with opened as events:
+                if page is not None:
+                    async with contextlib.aclosing(self._initial(page, marks_end=marks_end)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                    page = None
+                async with contextlib.aclosing(self._changes(events)) as changes:
+                    async for changed in changes:
+                        yield changed
+        except interface.Compacted as error:
+            yield frames.error(versions.compacted(error.revision, error.oldest))
+        except interface.WatcherTooSlow:
+            return
+        finally:
+            ticker.drop(self)
+
+    async def _initial(self, page: interface.Page, *, marks_end: bool) -> AsyncGenerator[messages.Chunk, None]:
+        records = [record for record in page.records if self._is_selected(record)]
+        for start in range(0, len(records), _CHUNK):
+            yield [self._render.record(record) for record in records[start : start + _CHUNK]]
+        if marks_end and self._wants_bookmarks:
+            yield self._render.bookmark(page.revision, ends_initial=True)
+
+    async def _changes(self, events: interface.Watch) -> AsyncGenerator[messages.Chunk, None]:
+        iterator = events.__aiter__()
+        interval = self._context.services.settings.bookmark_interval
+        next_bookmark = self._clock.monotonic() + interval
+        while True:
+            self._context.services.ticker.set(self, min(self._end, next_bookmark), self._ring)
+            batch = await self._next_batch(iterator)
+            if batch is None:
+                return
+            if batch and (chunk := self._selected(batch)):
+                yield chunk
+            now = self._clock.monotonic()
+            if now >= next_bookmark or now >= self._end:
+                next_bookmark = now + interval
+                if self._wants_bookmarks:
+                    yield self._render.bookmark(events.progress)
+            if now >= self._end:
+                return
+
+    def _ring(self) -> None:
+        self._rung = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _take_ring(self) -> bool:
+        rung, self._rung = self._rung, False
+        return rung
+
+    async def _next_batch(self, iterator: AsyncIterator[Sequence[interface.Event]]) -> Sequence[interface.Event] | None:
+        """The next events; () when the timer rang; None when the store ended the watch."""
+        if self._take_ring():
+            return ()
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        try:
+            return await anext(iterator, None)
+        except asyncio.CancelledError:
+            if self._take_ring() and task.uncancel() == 0:
+                return ()
+            raise
+        finally:
+            self._task = None
+
+    def _selected(self, batch: Sequence[interface.Event]) -> list[bytes]:
+        render = self._render.event
+        if self._chosen.is_everything:
+            return [render(event, kind_of_change(event)) for event in batch]
+        out = []
+        for event in batch:
+            seen = self._kind_of_event(event)
+            if seen:
+                out.append(render(event, seen))
+        return out
+
+    def _is_selected(self, record: interface.Record) -> bool:
+        return (not self._only_key or record.key == self._only_key) and self._chosen.matches(record)
+
+    def _kind_of_event(self, event: interface.Event) -> bytes:
+        """What the change is to this watcher; b"" for nothing."""
+        if self._only_key and event.key != self._only_key:
+            return b""
+        was = event.previous is not None and self._chosen.matches(event.previous)
+        now = event.record is not None and self._chosen.matches(event.record)
+        if was:
+            return b"MODIFIED" if now else b"DELETED"
+        return b"ADDED" if now else b""
+
+
+def kind_of_change(event: interface.Event) -> bytes:
+    if event.record is None:
+        return b"DELETED"
+    return b"ADDED" if event.previous is None else b"MODIFIED"
+
+
+class _Bytes:
+    """Stored bytes in frames that all watchers share."""
+
+    def __init__(self, context: contexts.Context) -> None:
+        self._kind = context.kind
+
+    def record(self, record: interface.Record) -> bytes:
+        return frames.added(record, self._kind)
+
+    def event(self, event: interface.Event, kind_of_event: bytes) -> bytes:
+        return frames.of(event).get(kind_of_event)
+
+    def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:
+        return frames.bookmark(self._kind, revision, ends_initial=ends_initial)
+
+
+class _Transformed:
+    """Objects in another form, made for each watcher."""
+
+    def __init__(self, context: contexts.Context, transform: Callable[[views.Object], views.Object]) -> None:
+        self._kind = context.kind
+        self._transform = transform
+
+    def record(self, record: interface.Record) -> bytes:
+        return self._frame(b"ADDED", record.value)
+
+    def event(self, event: interface.Event, kind_of_event: bytes) -> bytes:
+        return self._frame(kind_of_event, frames.content(event, kind_of_event))
+
+    def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:
+        made = orjson.loads(frames.bookmark(self._kind, revision, ends_initial=ends_initial))
+        return frames.frame(b"BOOKMARK", orjson.dumps(self._transform(made["object"])))
+
+    def _frame(self, kind_of_event: bytes, data: bytes) -> bytes:
+        obj = orjson.loads(conversion.served(self._kind, data))
+        return frames.frame(kind_of_event, orjson.dumps(self._transform(obj)))
+
+
+def _renderer(context: contexts.Context, form: negotiate.Form) -> _Bytes | _Transformed:
+    """Raises 406."""
+    if form.media != "json":
+        raise negotiate.not_acceptable(("application/json", "application/json;stream=watch"))
+    if form.transform == "Table":
+        return _Transformed(context, _table_maker(context, form))
+    if form.transform == "PartialObjectMetadata":
+        return _Transformed(context, lambda obj: views.partial(obj, form))
+    if form.transform:
+        raise negotiate.not_acceptable(("application/json", "application/json;stream=watch"))
+    if conversion.is_converted(context.kind):
+        return _Transformed(context, lambda obj: obj)
+    return _Bytes(context)
+
+
+def _table_maker(context: contexts.Context, form: negotiate.Form) -> Callable[[views.Object], views.Object]:
+    """Only the first table carries the columns."""
+    is_first = True
+
+    def make(obj: views.Object) -> views.Object:
+        nonlocal is_first
+        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+        made = views.table(context, [obj], metadata, form, with_columns=is_first)
+        is_first = False
+        return made
+
+    return make
