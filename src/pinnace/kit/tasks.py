@@ -32,9 +32,9 @@ class Supervisor:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    def start(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        """Run `loop()` for ever: restarted with back-off when it raises or returns."""
-        self._own(self._keep_running(name, loop), name)
+    def start(self, name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Run `loop()` for ever: restarted with back-off when it raises or returns. The caller may cancel the task."""
+        return self._own(self._keep_running(name, loop), name)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` once; an error is logged. The task may be cancelled by the caller."""

@@ -1,0 +1,49 @@
+"""The acts on a pod's sandbox: made with its network, taken down with everything in it."""
+
+from pinnace.engine import interface
+from pinnace.kubelet import containers, model, parts, podfiles, podspec
+
+
+async def create(pod: podspec.Object, attempt: int, shared: parts.Parts) -> model.SandboxView:
+    """Namespaces and address. What a failed try began is undone. Raises EngineError, NetworkError."""
+    spec = containers.sandbox_spec(pod, attempt, shared.settings.cluster_domain)
+    sandbox = await shared.engine.create_sandbox(spec)
+    addresses: tuple[str, ...] = (shared.settings.node_ip,)
+    if sandbox.network_namespace is not None:
+        is_attached = False
+        try:
+            attachment = await shared.network.attach(sandbox.id, sandbox.network_namespace, containers.host_ports(pod))
+            is_attached = True
+        finally:
+            if not is_attached:
+                await shared.engine.remove_sandbox(sandbox.id)
+        addresses = (str(attachment.address),)
+    return view(sandbox, addresses)
+
+
+async def remove(sandbox_id: str, shared: parts.Parts) -> None:
+    """Idempotent. Raises EngineError, NetworkError."""
+    await shared.network.detach(sandbox_id)
+    await shared.engine.remove_sandbox(sandbox_id)
+
+
+def view(sandbox: interface.Sandbox, addresses: tuple[str, ...]) -> model.SandboxView:
+    """A sandbox without an address (its making was interrupted) is as good as none."""
+    return model.SandboxView(
+        id=sandbox.id,
+        attempt=containers.sandbox_attempt(sandbox),
+        is_ready=sandbox.is_ready and bool(addresses),
+        addresses=addresses,
+        created_ns=sandbox.created_at,
+    )
+
+
+def write_files(pod: podspec.Object, addresses: tuple[str, ...], shared: parts.Parts) -> None:
+    """/etc/hosts, /etc/resolv.conf and /etc/hostname of the pod, which all its containers share."""
+    folder = shared.settings.pod_dir(podspec.uid(pod))
+    folder.mkdir(parents=True, exist_ok=True)
+    host_name, domain = podfiles.host_names(pod, shared.settings.cluster_domain)
+    resolver = podfiles.resolver(pod, shared.host_resolver, shared.settings.cluster_dns, shared.settings.cluster_domain)
+    (folder / "etc-hosts").write_text(podfiles.hosts(pod, addresses, host_name, domain, shared.host_hosts))
+    (folder / "resolv.conf").write_text(podfiles.render_resolver(resolver))
+    (folder / "hostname").write_text(f"{host_name}\n")
