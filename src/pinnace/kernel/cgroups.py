@@ -107,6 +107,11 @@ class Cgroups:
         for controller, file, value in self._settings(limits):
             _write(self._directory(path, controller) / file, value)
 
+    def add(self, path: str, pid: int) -> None:
+        """Move a process into the group."""
+        for directory in self._directories(path):
+            _write(directory / "cgroup.procs", str(pid))
+
     def processes(self, path: str) -> tuple[int, ...]:
         """Of the group and the groups below."""
         found: dict[int, None] = {}

@@ -11,7 +11,7 @@ import os
 import pathlib
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from pinnace.kernel import libc, mounts
@@ -19,6 +19,7 @@ from pinnace.kernel import libc, mounts
 T = TypeVar("T")
 
 Kind = Literal["mnt", "net", "ipc", "uts", "pid", "user", "cgroup"]
+CGROUP = pathlib.Path("/sys/fs/cgroup")
 CLONE_FS = 0x200
 FLAGS: Mapping[str, int] = {
     "mnt": 0x00020000,
@@ -224,6 +225,32 @@ def _settle() -> None:
     mounts.set_propagation(pathlib.Path("/"), "slave", recursive=True)
     entries = mounts.read_mounts()
     if any(entry.filesystem == "cgroup" for entry in entries):
-        for entry in entries:
-            if entry.filesystem == "cgroup2":
-                mounts.unmount(pathlib.Path(entry.target))
+        _hide_unified(entries)
+
+
+def _hide_unified(entries: Sequence[mounts.MountEntry]) -> None:
+    """Put a folder with the v1 hierarchies alone in the place of a hybrid /sys/fs/cgroup.
+
+    Unmounting v2 is not enough: a runtime that finds the empty directory would make groups in it.
+    """
+    hybrid = [pathlib.Path(e.target) for e in entries if e.filesystem == "cgroup2"]
+    v1 = [
+        pathlib.Path(e.target) for e in entries if e.filesystem == "cgroup" and CGROUP in pathlib.Path(e.target).parents
+    ]
+    if not hybrid or not v1:
+        return
+    links = {path.name: os.readlink(path) for path in CGROUP.iterdir() if path.is_symlink()}
+    descriptors = {path: os.open(path, os.O_PATH | os.O_DIRECTORY) for path in v1}
+    try:
+        mounts.mount_tmpfs(CGROUP, 1 << 20)
+        for path, descriptor in descriptors.items():
+            path.mkdir(parents=True)
+            mounts.bind(pathlib.Path(f"/proc/self/fd/{descriptor}"), path)
+    finally:
+        for descriptor in descriptors.values():
+            os.close(descriptor)
+    for name, target in links.items():
+        os.symlink(target, CGROUP / name)
+    for path in hybrid:
+        if CGROUP not in path.parents:
+            mounts.unmount(path)

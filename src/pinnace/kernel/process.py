@@ -183,3 +183,18 @@ async def _write_all(end: _End, data: bytes) -> None:
     with contextlib.suppress(BrokenPipeError):
         await write_some(end.fd, data)
     end.close()
+
+
+def spawn_detached(argv: Sequence[str], *, name: str) -> int:
+    """Start a program that lives on its own, in a session of its own; returns its pid. `name` is what `ps` shows first.
+
+    Called in a thread whose namespaces it is to have. Whoever runs when it ends collects it. Raises ProcessError.
+    """
+    try:
+        with open(os.devnull, "r+b") as null:
+            return os.posix_spawn(
+                argv[0], [name, *argv[1:]], dict(DEFAULT_ENVIRONMENT), setsid=True,
+                file_actions=[(os.POSIX_SPAWN_DUP2, null.fileno(), fd) for fd in (0, 1, 2)],
+            )  # fmt: skip
+    except OSError as error:
+        raise ProcessError(f"cannot start {argv[0]}: {error.strerror or error}") from error

@@ -1,0 +1,62 @@
+"""The engine on a real machine: `interface.Engine`, each verb in a module of its own."""
+
+import asyncio
+import pathlib
+from collections.abc import AsyncIterator, Sequence
+
+from pinnace.engine import create, images, interface, life, machine, recovery, remove, sandboxes, stop
+from pinnace.kit import clock
+
+
+class Engine:
+    """Implements `interface.Engine`.
+
+    `root`: blobs, layers, records, writable layers; kept. `run`: mounts, pins, sockets; may vanish at a reboot. `cgroup_parent`: the one
+    group below which all of ours lie (`/pinnace-<name>`). One engine per pair of folders at a time.
+    """
+
+    def __init__(self, root: pathlib.Path, run: pathlib.Path, cgroup_parent: str, time: clock.Clock) -> None:
+        self._here = machine.Machine(root, run, cgroup_parent, time)
+        self.images: interface.Images = images.EngineImages(self._here)
+
+    async def open(self) -> None:
+        await recovery.recover(self._here)
+
+    async def close(self) -> None:
+        await self._here.close()
+
+    async def create_sandbox(self, spec: interface.SandboxSpec) -> interface.Sandbox:
+        return await sandboxes.create(self._here, spec)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        await sandboxes.remove_sandbox(self._here, sandbox_id)
+
+    async def list_sandboxes(self) -> Sequence[interface.Sandbox]:
+        return tuple(sandboxes.describe(self._here, record) for record in self._here.sandboxes.values())
+
+    async def create(self, spec: interface.ContainerSpec) -> interface.Container:
+        return await create.create(self._here, spec)
+
+    async def start(self, container_id: str) -> interface.Container:
+        return await asyncio.shield(life.start(self._here, container_id))
+
+    async def stop(self, container_id: str, timeout: float) -> interface.Container:
+        return await stop.stop(self._here, container_id, timeout)
+
+    async def kill(self, container_id: str, signal: str | int) -> None:
+        await stop.kill(self._here, container_id, signal)
+
+    async def remove(self, container_id: str, *, force: bool = False) -> None:
+        await asyncio.shield(remove.remove(self._here, container_id, force=force))
+
+    async def inspect(self, container_id: str) -> interface.Container:
+        return self._here.find(container_id).container()
+
+    async def list(self) -> Sequence[interface.Container]:
+        return tuple(record.container() for record in self._here.containers.values())
+
+    async def wait(self, container_id: str) -> interface.Container:
+        return await stop.wait(self._here, container_id)
+
+    def events(self) -> AsyncIterator[interface.ContainerEvent]:
+        return self._here.bus.subscribe()

@@ -1,0 +1,89 @@
+"""The images of the engine: `oci.images` and `oci.pull` behind `interface.Images`."""
+
+import asyncio
+import pathlib
+from collections.abc import AsyncIterator, Sequence
+
+from pinnace.engine import interface, machine
+from pinnace.oci import images, references
+
+
+def describe(record: images.ImageRecord) -> interface.Image:
+    parsed = record.parsed
+    return interface.Image(
+        id=record.id,
+        references=record.references,
+        digests=record.digests,
+        size=record.size,
+        created_at=parsed.created_ns,
+        user=parsed.user,
+        entrypoint=parsed.entrypoint,
+        command=parsed.command,
+        environment=parsed.environment,
+        working_directory=parsed.working_directory,
+        stop_signal=parsed.stop_signal,
+        exposed_ports=parsed.exposed_ports,
+        volumes=parsed.volumes,
+        labels=parsed.labels,
+    )
+
+
+def find(here: machine.Machine, reference: str) -> interface.Image:
+    """Raises NoSuchObject."""
+    try:
+        return describe(here.images.find(reference))
+    except images.ImageNotFound as error:
+        raise interface.NoSuchObject(str(error)) from error
+
+
+class EngineImages:
+    """Implements `interface.Images`."""
+
+    def __init__(self, here: machine.Machine) -> None:
+        self._here = here
+
+    async def list(self) -> Sequence[interface.Image]:
+        return tuple(describe(record) for record in self._here.images.list())
+
+    async def get(self, reference: str) -> interface.Image:
+        return find(self._here, reference)
+
+    async def pull(
+        self, reference: str, credentials: interface.Credentials | None = None
+    ) -> AsyncIterator[interface.Progress]:
+        if not reference:
+            yield interface.Progress("", "")
+        raise interface.ImageError("pulling is not available", is_permanent=True)
+
+    async def load(self, archive: pathlib.Path) -> AsyncIterator[interface.Progress]:
+        try:
+            async for step in self._here.images.load(archive):
+                yield interface.Progress(step.item, step.status, step.current, step.total)
+        except images.BadImage as error:
+            raise interface.ImageError(str(error), is_permanent=True) from error
+
+    async def tag(self, reference: str, new_reference: str) -> None:
+        try:
+            name = references.parse(new_reference)
+            self._here.images.tag(reference, str(name))
+        except references.InvalidReference as error:
+            raise interface.EngineError(str(error)) from error
+        except images.ImageNotFound as error:
+            raise interface.NoSuchObject(str(error)) from error
+
+    async def remove(self, reference: str, *, force: bool = False) -> Sequence[str]:
+        here = self._here
+        try:
+            record, names = here.images.untag(reference)
+        except images.ImageNotFound as error:
+            raise interface.NoSuchObject(str(error)) from error
+        is_last = set(names) >= set(record.references)
+        users = [c for c in here.containers.values() if c.image_id == record.id]
+        if is_last and users and not force:
+            raise interface.EngineError(
+                f"unable to remove image {reference}: container {users[0].spec.name} ({users[0].id[:12]}) is using it"
+            )
+        if not here.images.remove(record, names):
+            return names
+        removed = await asyncio.to_thread(here.images.collect, here.layers_in_use())
+        return (*names, record.id, *removed)

@@ -1,0 +1,132 @@
+"""The life of a container after create: start, the watch over its monitor, and what happens at its death."""
+
+import asyncio
+import dataclasses
+import os
+import pathlib
+
+from pinnace.engine import create, images, interface, machine, monitor, records, runtime
+from pinnace.kernel import mounts, pidfd
+
+# The exit code of a container whose monitor did not tell one.
+UNKNOWN_EXIT = 255
+
+
+def places(here: machine.Machine, record: records.ContainerRecord) -> monitor.Places:
+    return monitor.Places(here.bundle(record.id), here.runtime_root)
+
+
+async def start(here: machine.Machine, container_id: str) -> interface.Container:
+    record = here.find(container_id)
+    async with here.live(record.id).lock:
+        record = here.find(record.id)
+        if not record.status.can_start:
+            raise interface.WrongStatus(f"container {record.spec.name} is {record.status.value}", record.status)
+        try:
+            record = await _launch(here, record)
+        except interface.StartError as error:
+            await _record_failure(here, record, error)
+            raise
+        here.tell("start", record)
+        watch(here, record)
+    return record.container()
+
+
+async def _launch(here: machine.Machine, record: records.ContainerRecord) -> records.ContainerRecord:
+    if not here.root_mount(record.id).is_dir():
+        try:
+            image = images.find(here, record.image_id)
+            await asyncio.to_thread(create.prepare, here, record, image)
+        except (interface.NoSuchObject, OSError) as error:
+            raise interface.StartError(str(error)) from error
+    pid = await monitor.create(record, places(here, record))
+    await runtime.start(here.runtime_root, record.id)
+    return here.store(
+        dataclasses.replace(record, status=interface.ContainerStatus.RUNNING, pid=pid, started_at=here.now_ns())
+    )
+
+
+async def _record_failure(here: machine.Machine, record: records.ContainerRecord, error: interface.StartError) -> None:
+    failed = here.store(
+        dataclasses.replace(
+            record, status=interface.ContainerStatus.EXITED, exit_code=error.exit_code, finished_at=here.now_ns(),
+            error=str(error),
+        )
+    )  # fmt: skip
+    here.tell("die", failed)
+    await _release(here, failed)
+
+
+def watch(here: machine.Machine, record: records.ContainerRecord) -> None:
+    """Follow the running container until its death, in a task of its own."""
+    live = here.live(record.id)
+    if live.process < 0:
+        live.process = _open_process(record)
+    descriptor = monitor.open_monitor(record.id, places(here, record))
+    live.watcher = here.supervisor.spawn(f"watch {record.id[:12]}", _watch(here, record, descriptor))
+
+
+async def _watch(here: machine.Machine, record: records.ContainerRecord, descriptor: int | None) -> None:
+    if descriptor is not None:
+        try:
+            await pidfd.wait_dead(descriptor)
+        finally:
+            os.close(descriptor)
+    await record_death(here, here.containers.get(record.id, record))
+
+
+async def record_death(here: machine.Machine, record: records.ContainerRecord) -> None:
+    """The monitor has ended: keep what it left, tell, clean up."""
+    outcome = monitor.read_exit(record.id, places(here, record))
+    if outcome is None:
+        await asyncio.to_thread(here.cgroups.kill_all, record.cgroup)
+        code, moment, error = UNKNOWN_EXIT, here.now_ns(), "its monitor ended without leaving an exit code"
+    else:
+        (code, moment), error = outcome, record.error
+    was_killed = here.cgroups.oom_kills(record.cgroup) > 0 or monitor.was_oom_reported(places(here, record))
+    dead = here.store(
+        dataclasses.replace(
+            record, status=interface.ContainerStatus.EXITED, pid=0, exit_code=code, finished_at=moment, error=error,
+            oom_killed=was_killed and code != 0,
+        )
+    )  # fmt: skip
+    if dead.oom_killed:
+        here.tell("oom", dead)
+    here.tell("die", dead)
+    await _release(here, dead)
+
+
+async def _release(here: machine.Machine, record: records.ContainerRecord) -> None:
+    """Give back what only a living container needs: the runtime's state, its cgroup, its root mount."""
+    live = here.live(record.id)
+    if live.process >= 0:
+        os.close(live.process)
+        live.process = -1
+    if here.cgroups.processes(record.cgroup):
+        await asyncio.to_thread(here.cgroups.kill_all, record.cgroup)
+    await runtime.delete(here.runtime_root, record.id)
+    here.cgroups.remove(record.cgroup)
+    mounts.unmount(here.root_mount(record.id))
+
+
+def needs_release(here: machine.Machine, record: records.ContainerRecord) -> bool:
+    return (here.runtime_root / record.id).exists() or here.cgroups.exists(record.cgroup)
+
+
+async def release(here: machine.Machine, record: records.ContainerRecord) -> None:
+    await _release(here, record)
+
+
+def _open_process(record: records.ContainerRecord) -> int:
+    """A pidfd of the first process, -1 when that is gone. The number is believed only where its cgroup is the container's."""
+    descriptor = pidfd.open_pidfd(record.pid)
+    if descriptor is None:
+        return -1
+    try:
+        is_ours = record.cgroup in pathlib.Path(f"/proc/{record.pid}/cgroup").read_text()
+    except OSError:
+        is_ours = False
+    if not is_ours:
+        os.close(descriptor)
+        return -1
+    return descriptor
