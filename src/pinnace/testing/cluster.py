@@ -1,0 +1,116 @@
+"""Whole clusters for tests, started as a user starts them: `pinnace up`, the real kubectl, real containers.
+
+`traces` lists everything on the machine that a cluster could leave behind; a test compares before and after.
+"""
+
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+BIN = pathlib.Path(sys.executable).parent
+LEFT_OVER_SECONDS = 10.0
+
+
+class CommandFailed(AssertionError):
+    """A command that should succeed did not; carries what it printed."""
+
+
+class Cluster:
+    """One running cluster and the ways to talk to it."""
+
+    def __init__(self, folder: pathlib.Path, port: int) -> None:
+        self.data = folder
+        self.port = port
+        self.kubeconfig = folder / "admin.kubeconfig"
+        self.kubectl_path = str(BIN / "kubectl")
+
+    def pinnace(self, *arguments: str, check: bool = True, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "pinnace.cli.main", arguments[0], "--data-dir", str(self.data), *arguments[1:]]
+        return run(command, check=check, **kwargs)
+
+    def up(self, *options: str) -> None:
+        self.pinnace("up", "--port", str(self.port), "--no-merge-kubeconfig", *options)
+
+    def kubectl(self, *arguments: str, check: bool = True, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
+        command = [self.kubectl_path, "--kubeconfig", str(self.kubeconfig), *arguments]
+        return run(command, check=check, **kwargs)
+
+    def apply(self, manifest: str) -> None:
+        self.kubectl("apply", "-f", "-", input=manifest)
+
+    def get(self, *arguments: str) -> Any:
+        return json.loads(self.kubectl("get", *arguments, "-o", "json").stdout)
+
+    def components(self) -> dict[str, dict[str, Any]]:
+        found = json.loads(self.pinnace("status", "--output", "json", check=False).stdout)
+        return {component["name"]: component for component in found}
+
+    def wait_ready(self, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not all(component["ready"] for component in self.components().values()):
+            assert time.monotonic() < deadline, self.components()
+            time.sleep(0.05)
+
+
+def run(command: list[str], *, check: bool, timeout: float = 120, **kwargs: Any) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, **kwargs)
+    if check and done.returncode != 0:
+        raise CommandFailed(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def traces() -> dict[str, set[str]]:
+    """Everything on this machine that a cluster could leave behind."""
+    processes = set()
+    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:
+            continue
+        if re.search(r"pinnace\.assemble|^conmon |/conmon |crun ", words):
+            processes.add(f"{entry.parent.name} {words}")
+    tables = run(["nft", "list", "tables"], check=False).stdout if has("nft") else ""
+    groups = {str(path) for path in pathlib.Path("/sys/fs/cgroup").glob("**/pinnace-*")}
+    return {
+        "processes": processes,
+        "mounts": {
+            line.split()[4]
+            for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+            if "pinnace" in line
+        },
+        "interfaces": {
+            path.name
+            for path in pathlib.Path("/sys/class/net").iterdir()
+            if re.match(r"pn[0-9a-f]{8}$|pv[0-9a-f]{10}$", path.name)
+        },
+        "tables": {line for line in tables.splitlines() if "pinnace" in line},
+        "cgroups": groups,
+        "run": {str(path) for path in pathlib.Path("/run/pinnace").glob("*")},
+    }
+
+
+def has(program: str) -> bool:
+    return any((pathlib.Path(folder) / program).exists() for folder in os.environ["PATH"].split(":"))
+
+
+def assert_no_new_traces(before: dict[str, set[str]]) -> None:
+    """The kernel frees namespaces and cgroups a moment after their last process: ask until it has, but not for long."""
+    deadline = time.monotonic() + LEFT_OVER_SECONDS
+    while True:
+        left = {kind: found - before[kind] for kind, found in traces().items() if found - before[kind]}
+        if not left or time.monotonic() > deadline:
+            assert not left
+            return
+        time.sleep(0.1)
