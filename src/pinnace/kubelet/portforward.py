@@ -14,8 +14,9 @@ import logging
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from pinnace.kit import clock, tasks
 from pinnace.kubelet import remotecommand
-from pinnace.web import messages, spdy_session, websocket, wire
+from pinnace.web import duplex, messages, spdy_session, websocket, wire
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +33,13 @@ QUEUED_PIECES = 16
 Connect = Callable[[int], Awaitable[messages.Duplex]]
 
 
-def serve(request: messages.Request, connect: Connect, *, pod: str = "", uid: str = "") -> messages.Answer:
+def serve(
+    request: messages.Request, connect: Connect, *, pod: str = "", uid: str = "", time: clock.Clock | None = None
+) -> messages.Answer:
     """The answer to a port-forward request. `connect(port)` reaches into the pod; it raises OSError when nothing listens there.
 
     `pod` and `uid` stand in what users read when that fails."""
-    forwarder = _Forwarder(connect, pod, uid)
+    forwarder = _Forwarder(connect, pod, uid, time or clock.SystemClock())
     if websocket.is_websocket(request):
         return _serve_websocket(request, forwarder)
     headers = request.headers
@@ -58,12 +61,16 @@ def ports_of(values: Mapping[str, Sequence[str]]) -> list[int]:
         raise ValueError('query parameter "ports" is required')
     ports = []
     for text in (part for each in texts for part in each.split(",")):
-        if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 0xFFFF):
+        if not is_port(text):
             raise ValueError(f'unable to parse "{text}" as a port: must be between 1 and 65535')
         ports.append(int(text))
     if len(ports) > MAX_PORTS:
         raise ValueError(f"{len(ports)} ports: at most {MAX_PORTS} can be forwarded on one connection")
     return ports
+
+
+def is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 0xFFFF
 
 
 def _serve_websocket(request: messages.Request, forwarder: "_Forwarder") -> messages.Answer:
@@ -87,7 +94,8 @@ def _serve_websocket(request: messages.Request, forwarder: "_Forwarder") -> mess
 class _Forwarder:
     """Connections into one pod."""
 
-    def __init__(self, connect: Connect, pod: str, uid: str) -> None:
+    def __init__(self, connect: Connect, pod: str, uid: str, time: clock.Clock) -> None:
+        self.clock = time
         self._connect = connect
         self._pod = pod
         self._uid = uid
@@ -105,13 +113,15 @@ class _Forwarder:
         try:
             await _carry(inside, data)
         finally:
-            upstream.cancel()
-            await asyncio.gather(upstream, return_exceptions=True)
-            await inside.close()
+            try:
+                await duplex.settle(upstream)
+            finally:
+                await inside.close()
         return ""
 
     async def run_spdy(self, raw: messages.Duplex) -> None:
-        await _SpdyConnection(raw, self).run()
+        async with spdy_session.Session(raw) as session, tasks.Supervisor(self.clock) as supervisor:
+            await _SpdyConnection(session, self, supervisor).run()
 
 
 async def _carry(source: messages.Duplex, sink: messages.Duplex) -> None:
@@ -127,44 +137,36 @@ async def _carry(source: messages.Duplex, sink: messages.Duplex) -> None:
 class _SpdyConnection:
     """One SPDY connection with any number of pairs of streams."""
 
-    def __init__(self, raw: messages.Duplex, forwarder: _Forwarder) -> None:
-        self._session = spdy_session.Session(raw)
+    def __init__(self, session: spdy_session.Session, forwarder: _Forwarder, supervisor: tasks.Supervisor) -> None:
+        self._session = session
         self._forwarder = forwarder
+        self._supervisor = supervisor
         self._halves: dict[str, spdy_session.Stream] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        reader = asyncio.create_task(self._session.run())
-        try:
+        with contextlib.suppress(messages.Disconnected):
             while (stream := await self._session.accept()) is not None:
                 await self._take(stream)
-        except messages.Disconnected:
-            pass
-        finally:
-            await self._session.close()
-            tasks = [reader, *self._tasks]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _take(self, stream: spdy_session.Stream) -> None:
         kind, port = stream.headers.get("streamtype", ""), stream.headers.get("port", "")
-        if kind not in ("error", "data") or not (port.isascii() and port.isdigit() and 0 < int(port[:6]) <= 0xFFFF):
-            log.info("a port-forward stream was refused: type %r, port %r", kind, port)
+        if kind not in ("error", "data") or not is_port(port) or len(self._halves) >= spdy_session.MAX_STREAMS:
+            log.info("a port-forward stream was refused: type %r, port %r", kind[:20], port[:20])
+            await stream.reset()
+            return
+        request = request_id(stream.id, kind, stream.headers)
+        other = self._halves.get(request)
+        if other is not None and other.headers.get("streamtype") == kind:
             await stream.reset()
             return
         await self._session.reply(stream)
-        request = request_id(stream.id, kind, stream.headers)
-        other = self._halves.pop(request, None)
         if other is None:
             self._halves[request] = stream
-            self._spawn(self._expire(request, stream))
-        elif other.headers.get("streamtype") == kind:
-            self._halves[request] = other
-            await stream.reset()
+            self._supervisor.spawn("time limit of a port-forward stream", self._expire(request, stream))
         else:
+            del self._halves[request]
             data, errors = (stream, other) if kind == "data" else (other, stream)
-            self._spawn(self._forward(int(data.headers["port"]), data, errors))
+            self._supervisor.spawn("port-forward", self._forward(int(data.headers["port"]), data, errors))
 
     async def _forward(self, port: int, data: spdy_session.Stream, errors: spdy_session.Stream) -> None:
         with contextlib.suppress(messages.Disconnected):
@@ -175,16 +177,11 @@ class _SpdyConnection:
         await data.close()
 
     async def _expire(self, request: str, stream: spdy_session.Stream) -> None:
-        await asyncio.sleep(STREAM_CREATION_SECONDS)
+        await self._forwarder.clock.sleep(STREAM_CREATION_SECONDS)
         if self._halves.get(request) is stream:
             del self._halves[request]
             with contextlib.suppress(messages.Disconnected):
                 await stream.reset()
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def request_id(stream: int, kind: str, headers: Mapping[str, str]) -> str:
@@ -231,10 +228,10 @@ class _Channels:
         try:
             await asyncio.wait({reader, forwards}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (reader, forwards):
-                task.cancel()
-            await asyncio.gather(reader, forwards, return_exceptions=True)
-            await self._socket.close()
+            try:
+                await duplex.settle(reader, forwards)
+            finally:
+                await self._socket.close()
 
     async def send(self, channel: int, data: bytes) -> None:
         await self._socket.send(self._codec.encode(channel, data))

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import orjson
 
 from pinnace.engine import interface
-from pinnace.web import messages, spdy_session, websocket, wire
+from pinnace.web import duplex, messages, spdy_session, websocket, wire
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ STREAM_CREATION_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
 """For a client to close the connection after the end; what was sent last could be lost otherwise."""
 MAX_RESIZE_BYTES = 4096
+
+QUIET = (messages.Disconnected, interface.EngineError)
+"""Errors that end a conversation and are told to the client, if it is still there."""
 
 OpenStreams = Callable[[], Awaitable[interface.Streams]]
 
@@ -113,8 +116,8 @@ def serve(request: messages.Request, options: Options, open_streams: OpenStreams
         return protocol
 
     async def run_spdy(raw: messages.Duplex) -> None:
-        end = _SpdyEnd(raw, options, protocol or V1)
-        async with end:
+        async with spdy_session.Session(raw) as session:
+            end = _SpdyEnd(session, options, protocol or V1)
             if await end.wait_streams():
                 await _converse(end, options, open_streams)
 
@@ -156,11 +159,11 @@ async def _converse(end: RemoteEnd, options: Options, open_streams: OpenStreams)
     output = asyncio.create_task(_carry_output(end, streams))
     try:
         await asyncio.wait({pump, output}, return_when=asyncio.FIRST_COMPLETED)
-        await _cancel(pump)
+        await duplex.settle(pump, quiet=QUIET)
         # A client that went away while the process still runs gets no answer: the exec is killed, an attach let go.
         status = _status_of(output, options) if output.done() else None
     finally:
-        await _cancel(pump, output)
+        await duplex.settle(pump, output, quiet=QUIET)
         await streams.close()
     if status is not None:
         await end.finish(status)
@@ -180,14 +183,6 @@ def _status_of(output: "asyncio.Task[int]", options: Options) -> Mapping[str, An
     except interface.EngineError as error:
         return failed(options, error)
     return SUCCESS if code == 0 or options.is_attach else exited(code)
-
-
-async def _cancel(*tasks: "asyncio.Task[Any]") -> None:
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Exception) and not isinstance(result, messages.Disconnected | interface.EngineError):
-            raise result
 
 
 # ---------------------------------------------------------------- how it ended
@@ -336,21 +331,11 @@ class ChannelCodec:
 
 
 class _SpdyEnd:
-    def __init__(self, raw: messages.Duplex, options: Options, protocol: str) -> None:
+    def __init__(self, session: spdy_session.Session, options: Options, protocol: str) -> None:
+        self._session = session
         self._options = options
         self._protocol = protocol
-        self._session = spdy_session.Session(raw)
         self._streams: dict[str, spdy_session.Stream] = {}
-        self._reader: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "_SpdyEnd":
-        self._reader = asyncio.create_task(self._session.run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._reader is not None
-        await self._session.close()
-        await _cancel(self._reader)
 
     async def wait_streams(self) -> bool:
         """Accept the client's streams until all that were announced are there. False: they did not come."""
@@ -383,12 +368,11 @@ class _SpdyEnd:
         await self._session.reply(stream)
 
     async def pump(self, streams: interface.Streams) -> None:
-        assert self._reader is not None
         tasks = [asyncio.create_task(self._pump_stdin(streams)), asyncio.create_task(self._pump_sizes(streams))]
         try:
-            await asyncio.wait({self._reader})
+            await self._session.wait_ended()
         finally:
-            await _cancel(*tasks)
+            await duplex.settle(*tasks, quiet=QUIET)
 
     async def _pump_stdin(self, streams: interface.Streams) -> None:
         stdin = self._streams.get("stdin")
@@ -419,5 +403,4 @@ class _SpdyEnd:
                 await self.write("error", data)
         for stream in self._streams.values():
             await stream.close()
-        assert self._reader is not None
-        await asyncio.wait({self._reader}, timeout=CLOSE_SECONDS)
+        await self._session.wait_ended(CLOSE_SECONDS)

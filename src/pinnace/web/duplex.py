@@ -155,6 +155,17 @@ async def connect_unix(path: str) -> TransportDuplex:
     return protocol
 
 
+async def settle(
+    *tasks: "asyncio.Task[typing.Any]", quiet: tuple[type[Exception], ...] = (messages.Disconnected,)
+) -> None:
+    """Cancel what still runs and wait for all; raises the first error that is not one of `quiet`."""
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception) and not isinstance(result, quiet):
+            raise result
+
+
 async def relay(left: messages.Duplex, right: messages.Duplex) -> None:
     """Carry bytes both ways until both directions have ended or one side is gone; closes both."""
 
@@ -165,12 +176,10 @@ async def relay(left: messages.Duplex, right: messages.Duplex) -> None:
 
     tasks = [asyncio.create_task(carry(left, right)), asyncio.create_task(carry(right, left))]
     try:
-        await asyncio.gather(*tasks)
-    except messages.Disconnected:
-        pass
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await left.close()
-        await right.close()
+        try:
+            await settle(*tasks)
+        finally:
+            await left.close()
+            await right.close()

@@ -17,14 +17,24 @@ MAX_HEADER_BYTES = 256 * 1024
 MAX_DATA_BYTES = 64 * 1024
 """Of one data frame that we send; received ones are handed on as they arrive."""
 
-_DICTIONARY_NAMES = (
+_DICTIONARY_WORDS = (
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow authorization"
     " cache-control connection content-base content-encoding content-language content-length content-location content-md5"
     " content-range content-type date etag expect expires from host if-match if-modified-since if-none-match if-range"
     " if-unmodified-since last-modified location max-forwards pragma proxy-authenticate proxy-authorization range referer retry-after"
     " server te trailer transfer-encoding upgrade user-agent vary via warning www-authenticate method get status"
-).split()  # noqa: SIM905  # a list of literals would take a page
-_DICTIONARY_NAMES += ["200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive", "origin"]
+)
+_DICTIONARY_NAMES = [
+    *_DICTIONARY_WORDS.split(),
+    "200 OK",
+    "version",
+    "HTTP/1.1",
+    "url",
+    "public",
+    "set-cookie",
+    "keep-alive",
+    "origin",
+]
 _DICTIONARY_REST = (
     "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505203 Non-Authoritative Information"
     "204 No Content301 Moved Permanently400 Bad Request401 Unauthorized403 Forbidden404 Not Found500 Internal Server Error"

@@ -1,18 +1,22 @@
 """SPDY streams on a connection: one reader, one stream object per stream, bounded buffers.
 
-    session = Session(raw)
-    task = asyncio.create_task(session.run())
-    while (stream := await session.accept()) is not None: ...
+    async with Session(raw) as session:
+        while (stream := await session.accept()) is not None: ...
+
+Leaving the block takes leave of the peer and closes the connection.
 
 A stream whose reader lags stops the whole connection: SPDY as Kubernetes speaks it has no window per stream.
 """
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Mapping
 
-from pinnace.web import messages, spdy
+from pinnace.web import duplex, messages, spdy
+
+log = logging.getLogger(__name__)
 
 HELD_BYTES = 256 * 1024
 """Unread bytes of one stream beyond which the connection is not read."""
@@ -110,25 +114,23 @@ class Session:
         self._has_room = asyncio.Event()
         self._replies: dict[int, asyncio.Future[None]] = {}
         self._is_closed = False
+        self._reader: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Read until the connection ends, or the peer breaks the protocol. Then every stream reads its end."""
+    async def __aenter__(self) -> "Session":
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._send_quietly(spdy.GoAway(self._last_received))
         try:
-            while data := await self._raw.read():
-                for frame in self._decoder.feed(data):
-                    await self._handle(frame)
-        except spdy.ProtocolError:
-            await self._send_quietly(spdy.GoAway(self._last_received, 1))
-        except messages.Disconnected:
-            pass
+            await duplex.settle(*([self._reader] if self._reader else []))
         finally:
-            self._is_closed = True
-            for stream in list(self._streams.values()):
-                stream.on_end(is_reset=False)
-            for reply in self._replies.values():
-                if not reply.done():
-                    reply.set_exception(messages.Disconnected("the connection is closed"))
-            self._accepted.put_nowait(None)
+            await self._raw.close()
+
+    async def wait_ended(self, timeout: float | None = None) -> None:
+        """Returns when the peer has closed the connection, at the latest after `timeout` seconds."""
+        assert self._reader is not None
+        await asyncio.wait({self._reader}, timeout=timeout)
 
     async def accept(self) -> Stream | None:
         """The next stream that the peer opens: `reply` to it or `reset` it. None once the connection has ended."""
@@ -153,11 +155,6 @@ class Session:
             del self._replies[number]
         return stream
 
-    async def close(self) -> None:
-        """Take leave and close the connection."""
-        await self._send_quietly(spdy.GoAway(self._last_received))
-        await self._raw.close()
-
     async def send(self, frame: spdy.Frame) -> None:
         """Raises Disconnected. Frames leave in the order of the calls: encoding and handing over happen in one step."""
         if self._is_closed:
@@ -174,6 +171,26 @@ class Session:
             self._streams.pop(stream.id, None)
 
     # ------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Until the connection ends, or the peer breaks the protocol. Then every stream reads its end."""
+        try:
+            while data := await self._raw.read():
+                for frame in self._decoder.feed(data):
+                    await self._handle(frame)
+        except spdy.ProtocolError as error:
+            log.info("a SPDY connection is closed: %s", error)
+            await self._send_quietly(spdy.GoAway(self._last_received, 1))
+        except messages.Disconnected:
+            pass
+        finally:
+            self._is_closed = True
+            for stream in list(self._streams.values()):
+                stream.on_end(is_reset=False)
+            for reply in self._replies.values():
+                if not reply.done():
+                    reply.set_exception(messages.Disconnected("the connection is closed"))
+            self._accepted.put_nowait(None)
 
     async def _handle(self, frame: spdy.Frame) -> None:
         match frame:
@@ -206,7 +223,7 @@ class Session:
             await self.send(spdy.Reset(frame.stream, spdy.RST_PROTOCOL_ERROR))
             return
         self._last_received = frame.stream
-        if len(self._streams) >= MAX_STREAMS:
+        if max(len(self._streams), self._accepted.qsize()) >= MAX_STREAMS:
             await self.send(spdy.Reset(frame.stream, spdy.RST_REFUSED_STREAM))
             return
         stream = self._streams[frame.stream] = Stream(self, frame.stream, frame.headers)
