@@ -1,0 +1,120 @@
+"""Rows of a whole cluster: start-up, pod starts, memory."""
+
+import concurrent.futures
+import json
+import pathlib
+import statistics
+import tempfile
+import threading
+import time
+
+import clusters
+import kubernetes
+import rows
+
+from pinnace.testing import cluster as harness
+from pinnace.testing import images
+
+IMAGE = "busybox:bench"
+STARTS = 30
+
+
+def measure(report: rows.Report) -> None:
+    with tempfile.TemporaryDirectory(prefix="pinnace-bench-") as folder:
+        archive = pathlib.Path(folder) / "busybox.tar"
+        images.busybox_archive(archive, IMAGE)
+        with clusters.running() as cluster:
+            cluster.pinnace("image", "load", str(archive))
+            time.sleep(5)  # idle means idle
+            pids = clusters.component_pids(cluster)
+            parts = {name: clusters.pss_bytes([pid]) / 1e6 for name, pid in pids.items()}
+            shown = ", ".join(f"{name} {size:.0f}" for name, size in parts.items())
+            report.add("P8", f"{sum(parts.values()):.0f} MB ({shown})")
+            starts = Starts(cluster)
+            times = [starts.one(f"s{index}") for index in range(STARTS)]
+            report.add(
+                "P6", f"p50 {statistics.median(times) * 1000:.0f} ms, max {max(times) * 1000:.0f} ms of {STARTS}"
+            )
+            starts.clear()
+            report.add("P7-50", f"{starts.many('m', 50):.2f} s")
+            starts.clear()
+            report.add("P7-100", f"{starts.many('n', 100):.2f} s")
+            starts.close()
+            cluster.pinnace("down")
+            began = time.monotonic()
+            cluster.up()
+            report.add("P9-ready", f"{time.monotonic() - began:.2f} s")
+            cluster.pinnace("down")
+            began = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                starting = pool.submit(cluster.up)
+                first_running(cluster)
+                report.add("P9-pod", f"{time.monotonic() - began:.2f} s")
+                starting.result()
+
+
+def first_running(cluster: harness.Cluster) -> None:
+    """Create a pod as soon as the API answers and wait until it runs."""
+    while cluster.kubectl("create", "-f", "-", check=False, input=json.dumps(pod("first"))).returncode != 0:
+        time.sleep(0.02)
+    while cluster.kubectl("get", "pod", "first", "-o", "jsonpath={.status.phase}", check=False).stdout != "Running":
+        time.sleep(0.02)
+
+
+def pod(name: str) -> dict[str, object]:
+    container = {"name": "c", "image": IMAGE, "command": ["sleep", "1000000"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "bench"}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+    }
+
+
+class Starts:
+    """Creates pods with the official client and sees them run by a watch."""
+
+    def __init__(self, cluster: harness.Cluster) -> None:
+        self._api = kubernetes.client.CoreV1Api(kubernetes.config.new_client_from_config(str(cluster.kubeconfig)))
+        self._running: set[str] = set()
+        self._changed = threading.Condition()
+        self._watch = kubernetes.watch.Watch()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        for event in self._watch.stream(self._api.list_namespaced_pod, "default", _request_timeout=3600):
+            if event["type"] == "ERROR":
+                continue
+            with self._changed:
+                if event["type"] == "DELETED":
+                    self._running.discard(event["object"].metadata.name)
+                elif event["object"].status.phase == "Running":
+                    self._running.add(event["object"].metadata.name)
+                self._changed.notify_all()
+
+    def one(self, name: str) -> float:
+        began = time.monotonic()
+        self._api.create_namespaced_pod("default", pod(name))
+        self._wait(lambda: name in self._running)
+        return time.monotonic() - began
+
+    def many(self, prefix: str, count: int) -> float:
+        names = {f"{prefix}{index}" for index in range(count)}
+        began = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: self._api.create_namespaced_pod("default", pod(name)), names))
+        self._wait(lambda: names <= self._running)
+        return time.monotonic() - began
+
+    def clear(self) -> None:
+        self._api.delete_collection_namespaced_pod("default", grace_period_seconds=0)
+        self._wait(lambda: not self._running)
+
+    def close(self) -> None:
+        self._watch.stop()
+
+    def _wait(self, condition) -> None:  # type: ignore[no-untyped-def]
+        with self._changed:
+            if not self._changed.wait_for(condition, timeout=120):
+                raise TimeoutError("pods did not get there within 120 s")

@@ -1,0 +1,60 @@
+"""The rows: what is measured, what upstream reached, what is aimed at; and printing them as they come."""
+
+import dataclasses
+import sys
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    key: str
+    what: str
+    reference: str
+    target: str
+
+
+ROWS = {
+    row.key: row
+    for row in (
+        Row("P1", "durable pod creates, 32 clients, TLS, full admission", "712/s, p50 39 ms, p99 97 ms", ">= 2,848/s"),
+        Row("P1b-patch", "merge patches, 16 clients", "601/s", ">= 2,404/s"),
+        Row("P1b-delete", "deletes, 16 clients", "507/s", ">= 2,028/s"),
+        Row("P2", "GET one pod, 16 clients, TLS", "2,360/s", ">= 14,160/s"),
+        Row("P3", "LIST 1,000 pods, 4 clients", "36/s", ">= 180/s"),
+        Row("P3-label", "the same, filtered by label to 100", "252/s", ">= 1,260/s"),
+        Row("P3-memory", "growth of the server's memory under these lists", "-", "<= 16 MiB"),
+        Row(
+            "P6", "pod start with token, one at a time: create -> Running seen by a watch", "587 ms p50", "<= 50 ms p50"
+        ),
+        Row("P7-50", "50 pods at once, to the last Running", "9.1 s", "<= 1.0 s"),
+        Row("P7-100", "100 pods at once, to the last Running", "-", "<= 2.0 s"),
+        Row("P8", "memory (PSS) of everything, idle", "726 MB", "<= 110 MB"),
+        Row("P8-pods", "memory per 1,000 pods stored", "~110 MB", "<= 10 MB"),
+        Row("P9-ready", "`up`, everything installed -> API ready and node Ready", "3.2-4.3 s", "<= 0.8 s"),
+        Row("P9-pod", "`up` -> first pod Running", "> 10 s", "<= 1.2 s"),
+    )
+}
+
+
+class Report:
+    def __init__(self, wanted: set[str], *, markdown: bool) -> None:
+        self._wanted = wanted
+        self._markdown = markdown
+        self._lines: list[str] = []
+
+    def wants(self, *keys: str) -> bool:
+        return not self._wanted or any(key.split("-")[0] in self._wanted for key in keys)
+
+    def machine(self, facts: dict[str, str]) -> None:
+        for name, value in facts.items():
+            print(f"{name + ':':34}{value}", flush=True)
+        print()
+
+    def add(self, key: str, measured: str) -> None:
+        row = ROWS[key]
+        self._lines.append(f"| {key} | {row.what} | {row.reference} | {row.target} | {measured} |")
+        print(f"{key:12}{row.what:78}{measured:38} (upstream {row.reference}; target {row.target})", flush=True)
+
+    def finish(self) -> None:
+        if self._markdown:
+            print("\n| # | what | upstream | target | measured |\n| --- | --- | --- | --- | --- |")
+            sys.stdout.write("\n".join(self._lines) + "\n")
