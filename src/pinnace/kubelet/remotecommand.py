@@ -230,7 +230,7 @@ class SizeDecoder:
 
     def feed(self, data: bytes) -> list[tuple[int, int]]:
         """(width, height) of every object that `data` completes. What is not such an object is dropped."""
-        self._text += data.decode("latin-1")
+        self._text = (self._text + data.decode("latin-1")).lstrip()
         sizes = []
         decoder = json.JSONDecoder()
         while self._text:

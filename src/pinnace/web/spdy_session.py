@@ -23,6 +23,8 @@ HELD_BYTES = 256 * 1024
 MAX_STREAMS = 1000
 """Open at once on one connection; more are refused."""
 
+GOODBYE_SECONDS = 2.0
+
 
 class Stream:
     """One stream; a `messages.Duplex`."""
@@ -121,7 +123,10 @@ class Session:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._send_quietly(spdy.GoAway(self._last_received))
+        # A peer that does not read must not keep us.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._send_quietly(spdy.GoAway(self._last_received))
         try:
             await duplex.settle(*([self._reader] if self._reader else []))
         finally:
