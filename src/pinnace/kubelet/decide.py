@@ -25,7 +25,7 @@ class Plan:
 
 def decide(pod: model.Object, observed: model.Observed, memory: model.Memory, now: float) -> Plan:
     if memory.termination is not None:
-        return _plan_termination(pod, observed, memory, memory.termination)
+        return _plan_termination(pod, observed, memory, memory.termination, now)
     expiry = _deadline(pod, memory)
     if expiry is not None and expiry <= now:
         return Plan(terminate=_deadline_exceeded(pod))
@@ -323,11 +323,10 @@ _BLOCKS_TEARDOWN: tuple[Callable[[str], bool], ...] = (
 
 
 def _plan_termination(
-    pod: model.Object, observed: model.Observed, memory: model.Memory, termination: model.Termination
+    pod: model.Object, observed: model.Observed, memory: model.Memory, termination: model.Termination, now: float
 ) -> Plan:
-    alive = observed.alive
-    if alive:
-        return Plan(actions=_plan_kills(pod, alive, memory, termination.grace_seconds))
+    if observed.alive:
+        return _plan_kills(pod, observed.alive, memory, termination.grace_seconds, now)
     if any(blocks(key) for key in memory.in_flight for blocks in _BLOCKS_TEARDOWN):
         return Plan()
     if memory.torn_down:
@@ -335,18 +334,24 @@ def _plan_termination(
     # The engine's records are the only source of the exit codes: they go once the API knows them.
     if not memory.terminal_status_written or "teardown" in memory.in_flight:
         return Plan()
-    return Plan(actions=(steps.TearDown(),))
+    due = memory.retry_at.get("teardown", now)
+    return Plan(wake_at=due) if due > now else Plan(actions=(steps.TearDown(),))
 
 
 def _plan_kills(
-    pod: model.Object, alive: tuple[model.ContainerView, ...], memory: model.Memory, grace: int
-) -> tuple[steps.Step, ...]:
+    pod: model.Object, alive: tuple[model.ContainerView, ...], memory: model.Memory, grace: int, now: float
+) -> Plan:
     """Containers first, all at once; then the sidecars, the last started first."""
     sidecars = [container["name"] for container in podspec.init_containers(pod) if podspec.is_sidecar(container)]
-    kills = []
+    kills: list[steps.Step] = []
+    wake_at: float | None = None
     for container in alive:
-        running = memory.kills.get(container.id)
-        if running is not None and running <= grace:
+        under_way = memory.kills.get(container.id)
+        if under_way is not None and under_way <= grace:
+            continue
+        due = memory.retry_at.get(f"kill:{container.id}", now)
+        if due > now:
+            wake_at = due if wake_at is None else min(due, wake_at)
             continue
         after: tuple[str, ...] = ()
         if container.name in sidecars:
@@ -357,4 +362,4 @@ def _plan_kills(
                 if other.id != container.id and (other.name in later or other.name not in sidecars)
             )
         kills.append(steps.KillContainer(container.id, container.name, grace, after=after))
-    return tuple(kills)
+    return Plan(actions=tuple(kills), wake_at=wake_at)

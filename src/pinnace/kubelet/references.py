@@ -1,4 +1,4 @@
-"""The config maps, secrets and claims that pods of this node name: one watch per object, shared by its pods, and none besides.
+"""The config maps and secrets that pods of this node name: one watch per object, shared by its pods, and none besides.
 
 A node may read only what its pods refer to, so each object is watched by its own name.
 """
@@ -12,11 +12,7 @@ from pinnace.client import client, informer, resources
 from pinnace.kit import clock, tasks
 from pinnace.kubelet import environment, podspec
 
-RESOURCES = {
-    "configmap": resources.CONFIG_MAPS,
-    "secret": resources.SECRETS,
-    "persistentvolumeclaim": resources.PERSISTENT_VOLUME_CLAIMS,
-}
+RESOURCES = {"configmap": resources.CONFIG_MAPS, "secret": resources.SECRETS}
 SYNC_SECONDS = 10.0
 """How long a first look at an object may take before it counts as a failure."""
 
@@ -92,6 +88,8 @@ class References:
         )
 
         def changed(old: client.Object | None, new: client.Object | None) -> None:
+            if not source.is_synced:
+                return  # The first look; those who need it wait for it.
             for call in list(watched.users.values()):
                 call()
 

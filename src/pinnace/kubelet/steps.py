@@ -67,17 +67,6 @@ class KillContainer:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RemoveContainer:
-    """A container that was created and never started, or that nobody needs any more."""
-
-    id: str
-
-    @property
-    def key(self) -> str:
-        return f"remove:{self.id}"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class TearDown:
     """Every container is dead: remove the sandbox, give back the address, unmount the volumes."""
 
@@ -86,4 +75,4 @@ class TearDown:
         return "teardown"
 
 
-Step = CreateSandbox | PrepareVolumes | EnsureImage | StartContainer | KillContainer | RemoveContainer | TearDown
+Step = CreateSandbox | PrepareVolumes | EnsureImage | StartContainer | KillContainer | TearDown

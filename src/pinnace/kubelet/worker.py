@@ -34,7 +34,7 @@ from pinnace.kubelet import (
     termination,
 )
 from pinnace.kubelet.volumes import interface as volumes
-from pinnace.kubelet.volumes import manager, persistent
+from pinnace.kubelet.volumes import manager
 from pinnace.net import interface as net
 
 log = logging.getLogger(__name__)
@@ -121,9 +121,11 @@ class PodWorker:
         """The pod as the API shows it now."""
         before, self.pod = self.pod, pod
         if any(before["metadata"].get(key) != pod["metadata"].get(key) for key in ("labels", "annotations")):
-            self._refresh_wanted = self._volumes_ready
+            self._refresh_wanted = True
         if podspec.is_being_deleted(pod):
             self.terminate(model.Termination(podspec.termination_grace_seconds(pod)))
+        if before["spec"] != pod["spec"]:
+            self._use_references()
         self._writer.observe(pod)
         self.poke()
 
@@ -150,6 +152,11 @@ class PodWorker:
         elif wanted.grace_seconds < present.grace_seconds:
             self._termination = dataclasses.replace(present, grace_seconds=wanted.grace_seconds)
         self.poke()
+
+    def evict(self, wanted: model.Termination) -> None:
+        """Stop the pod for the node's sake."""
+        self._shared.recorder.warning(self.pod, wanted.reason, wanted.message)
+        self.terminate(wanted)
 
     def poke(self) -> None:
         self._wake.set()
@@ -325,6 +332,9 @@ class PodWorker:
             return
         context = status.Context(self._shared.time.now(), (self._shared.settings.node_ip,))
         wanted = status.make(self._pod_with_status(), observed, self._memory(), context)
+        if self._status is not None and status_writer.is_same(self._status, wanted):
+            # The same object: what was written is recognised by its identity.
+            wanted = self._status
         self._status = wanted
         if self._termination is not None and wanted["phase"] in podspec.TERMINAL_PHASES and not observed.alive:
             self._final = wanted
@@ -358,19 +368,17 @@ class PodWorker:
                 text = f"Back-off restarting failed container {name} in pod {podspec.full_name(self.pod)}"
                 self._announce_once(name, latest.id, "BackOff", text)
             elif waiting.reason == "ImagePullBackOff" and isinstance(image, model.ImageFailed):
-                if self._announce_once(
-                    name, f"{image.failed_at}", "BackOff", f'Back-off pulling image "{image.image}"'
-                ):
-                    self._announce_once(name, f"error {image.failed_at}", "Failed", "Error: ImagePullBackOff")
+                token = f"pull {image.failed_at}"
+                self._announce_once(name, token, "BackOff", f'Back-off pulling image "{image.image}"')
+                self._announce_once(name, f"error {token}", "Failed", "Error: ImagePullBackOff")
 
-    def _announce_once(self, name: str, token: str, reason: str, text: str) -> bool:
+    def _announce_once(self, name: str, token: str, reason: str, text: str) -> None:
         if (name, token) in self._announced:
-            return False
+            return
         self._announced.add((name, token))
         is_pull = reason == "BackOff" and "pulling image" in text
         tell = self._shared.recorder.normal if is_pull else self._shared.recorder.warning
         tell(self.pod, reason, text, field_path=podspec.field_path(self.pod, name))
-        return True
 
     # ------------------------------------------------------------ carrying out
 
@@ -415,8 +423,6 @@ class PodWorker:
                 return await self._start(step)
             case steps.KillContainer():
                 return await self._kill(step)
-            case steps.RemoveContainer():
-                return await self._remove(step.id)
             case steps.TearDown():
                 return await self._tear_down()
 
@@ -489,6 +495,7 @@ class PodWorker:
         if hook:
             self._marks[container.id].hook_pending = True
             self._launch(f"hook:{container.id}", self._post_start(container.id, found[1], hook))
+        self.poke()
         await self._prune(step.name)
         return True
 
@@ -615,17 +622,12 @@ class PodWorker:
     def _use_references(self) -> None:
         if self.is_terminating:
             return
-        claims = {
-            environment.Reference("persistentvolumeclaim", name)
-            for volume in self.pod["spec"].get("volumes") or ()
-            if (name := persistent.claim_name(self.pod, volume)) is not None
-        }
-        wanted = environment.references(self.pod) | claims
+        wanted = environment.references(self.pod)
         self._shared.references.use(self.uid, podspec.namespace(self.pod), wanted, self._on_reference)
 
     def _on_reference(self) -> None:
         """Something that the pod names changed: what failed for want of it may work now."""
-        self._refresh_wanted = self._volumes_ready
+        self._refresh_wanted = True
         for key in [key for key in self._retry_at if key == "volumes" or key.startswith("start:")]:
             del self._retry_at[key]
         self.poke()
@@ -650,6 +652,7 @@ class PodWorker:
         )
 
     async def _prepare_volumes(self) -> bool:
+        self._refresh_wanted = False
         try:
             self._prepared = await self._shared.volumes.prepare(self._context())
         except manager.VolumesFailed as error:
@@ -659,8 +662,6 @@ class PodWorker:
                 )
             return False
         self._volumes_ready = True
-        # The pod's address may have come after its downward API files.
-        self._refresh_wanted = False
         return True
 
     def _maybe_refresh(self, now: float) -> float | None:

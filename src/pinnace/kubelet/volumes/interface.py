@@ -27,7 +27,7 @@ class Mounts(Protocol):
 
 
 Lookup = Callable[[environment.Reference], Awaitable[podspec.Object | None]]
-"""A config map or secret of the pod's namespace, or its claim (`persistentvolumeclaim`); None: there is none."""
+"""A config map or secret of the pod's namespace; None: there is none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import pathlib
 import stat
 
 from pinnace.client import client, resources
-from pinnace.kubelet import environment, podspec
+from pinnace.kubelet import podspec
 from pinnace.kubelet.volumes import host_path, interface
 
 LOCAL_VOLUME = "pinnace.dev/local-volume"
@@ -26,12 +26,13 @@ async def mount(context: interface.Context, volume: podspec.Object) -> interface
     pod = context.pod
     name = claim_name(pod, volume)
     assert name is not None
-    claim = await context.lookup(environment.Reference("persistentvolumeclaim", name))
-    if claim is None:
+    # Read anew each time: a node may get a claim of its pods, not watch it.
+    try:
+        claim = await context.api.get(resources.PERSISTENT_VOLUME_CLAIMS, podspec.namespace(pod), name)
+    except client.ApiError as error:
         raise interface.VolumeError(
-            f"error processing PVC {podspec.namespace(pod)}/{name}: failed to fetch PVC from API server: "
-            f'persistentvolumeclaims "{name}" not found'
-        )
+            f"error processing PVC {podspec.namespace(pod)}/{name}: failed to fetch PVC from API server: {error}"
+        ) from error
     if volume.get("ephemeral") and not _is_owned_by(claim, pod):
         raise interface.VolumeError(
             f"PVC {podspec.namespace(pod)}/{name} was not created for pod {podspec.namespace(pod)}/{podspec.name(pod)} "

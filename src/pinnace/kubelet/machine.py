@@ -1,0 +1,83 @@
+"""What this machine is and has: read from /proc, /sys and /etc, with nothing that fails where a file is missing."""
+
+import os
+import pathlib
+import platform
+
+from pinnace.kubelet import parts
+from pinnace.kubelet import settings as settings_module
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
+
+
+def architecture() -> str:
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def resources(settings: settings_module.Settings) -> parts.Machine:
+    memory = memory_info().get("MemTotal", 0)
+    disk = disk_space(settings.data_dir)[0]
+    capacity = {
+        "cpu": str(os.cpu_count() or 1),
+        "ephemeral-storage": f"{disk >> 10}Ki",
+        "memory": f"{memory >> 10}Ki",
+        "pods": str(settings.max_pods),
+    }
+    allocatable = {
+        **capacity,
+        "ephemeral-storage": str(int(disk * (1 - settings.eviction_disk))),
+        "memory": f"{max(0, memory - settings.eviction_memory_bytes) >> 10}Ki",
+    }
+    return parts.Machine(capacity, allocatable, memory)
+
+
+def memory_info() -> dict[str, int]:
+    """Bytes by the names of /proc/meminfo."""
+    found = {}
+    for line in _read("/proc/meminfo").splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if words and words[0].isdigit():
+            found[name] = int(words[0]) << 10
+    return found
+
+
+def disk_space(path: pathlib.Path) -> tuple[int, int]:
+    """(size, available) in bytes of the file system that holds `path`, which may not exist yet."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    status = os.statvfs(path)
+    return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+
+def node_info(settings: settings_module.Settings) -> dict[str, object]:
+    """The Node's status.nodeInfo."""
+    machine_id = _read("/etc/machine-id").strip() or _read("/var/lib/dbus/machine-id").strip()
+    return {
+        "machineID": machine_id,
+        "systemUUID": _read("/sys/class/dmi/id/product_uuid").strip() or machine_id,
+        "bootID": _read("/proc/sys/kernel/random/boot_id").strip(),
+        "kernelVersion": platform.release(),
+        "osImage": _os_name(),
+        "containerRuntimeVersion": settings.runtime_version,
+        "kubeletVersion": settings_module.KUBELET_VERSION,
+        "kubeProxyVersion": "",
+        "operatingSystem": "linux",
+        "architecture": architecture(),
+    }
+
+
+def _os_name() -> str:
+    for line in _read("/etc/os-release").splitlines():
+        name, _, value = line.partition("=")
+        if name == "PRETTY_NAME":
+            return value.strip().strip('"')
+    return "Linux"
+
+
+def _read(path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
