@@ -68,11 +68,11 @@ def _refuse_everything(deployment: Object) -> list[actions.Action]:
 
 
 def has_deadline(deployment: Object) -> bool:
-    return deployment["spec"].get("progressDeadlineSeconds", NEVER) != NEVER
+    return bool(deployment["spec"].get("progressDeadlineSeconds", NEVER) != NEVER)
 
 
 def is_rolling(deployment: Object) -> bool:
-    return (deployment["spec"].get("strategy") or {}).get("type", "RollingUpdate") == "RollingUpdate"
+    return bool((deployment["spec"].get("strategy") or {}).get("type", "RollingUpdate") == "RollingUpdate")
 
 
 def wanted_replicas(deployment: Object) -> int:
@@ -508,12 +508,10 @@ class _Rollout:
 
     def _is_complete(self, status: Object) -> bool:
         wanted = self._limits.replicas
-        return (
-            status.get("updatedReplicas", 0) == wanted
-            and status.get("replicas", 0) == wanted
-            and status.get("availableReplicas", 0) == wanted
-            and status.get("observedGeneration", 0) >= self._deployment["metadata"].get("generation", 0)
-        )
+        counts = ("updatedReplicas", "replicas", "availableReplicas")
+        generation = int(self._deployment["metadata"].get("generation", 0))
+        is_observed = int(status.get("observedGeneration", 0)) >= generation
+        return is_observed and all(status.get(field, 0) == wanted for field in counts)
 
     def _estimate_progress(self, status: Object) -> None:
         if not has_deadline(self._deployment):

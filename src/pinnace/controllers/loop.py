@@ -27,6 +27,7 @@ Map = Callable[[views.View, Object], Iterable[Key]]
 """Which keys an object concerns. Called with its old and with its new state."""
 Observe = Callable[[client.Client, views.View, Key], Awaitable[Any]]
 
+MANAGER = "system:kube-controller-manager"
 RETRY = backoff.Backoff(first=0.005, limit=60.0)
 # An own write that no cache has shown for so long is no longer waited for: better a doubtful plan than none.
 EXPECTATION_SECONDS = 60.0
@@ -45,7 +46,7 @@ class Controller:
     watches: tuple[Watch, ...]
     plan: Plan
     user: str = ""
-    """Its service account; by default `<name>-controller`."""
+    """Its service account; by default `<name>-controller`. `MANAGER`: it acts as the manager itself."""
     reads: tuple[resources.Resource, ...] = ()
     """Caches it looks at without being woken by them."""
     indexes: tuple[views.Index, ...] = ()
@@ -58,8 +59,11 @@ class Controller:
     """Source of its events; by default `<name>-controller`."""
 
     @property
-    def service_account(self) -> str:
-        return self.user or f"{self.name}-controller"
+    def user_name(self) -> str:
+        """Who it is to the API."""
+        if self.user == MANAGER:
+            return MANAGER
+        return f"system:serviceaccount:kube-system:{self.user or f'{self.name}-controller'}"
 
     @property
     def resources(self) -> tuple[resources.Resource, ...]:

@@ -1,0 +1,87 @@
+"""Runs all controllers over one set of informers, each under its own identity.
+
+`api_for(user name)` gives a client that acts as that user; whoever composes the process decides its groups (see `groups_of`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from pinnace.client import client, events, informer, resources
+from pinnace.controllers import (
+    deployment,
+    loop,
+    namespace,
+    replicaset,
+    serviceaccount,
+)
+from pinnace.controllers import settings as settings_module
+from pinnace.kit import clock, tasks
+
+log = logging.getLogger(__name__)
+
+ApiFor = Callable[[str], client.Client]
+
+
+def groups_of(user_name: str) -> tuple[str, ...]:
+    """The groups that a controller's identity belongs to, as authentication would find them."""
+    if user_name.startswith("system:serviceaccount:"):
+        space = user_name.split(":")[2]
+        return ("system:serviceaccounts", f"system:serviceaccounts:{space}", "system:authenticated")
+    return ("system:authenticated",)
+
+
+def controllers(settings: settings_module.Settings) -> Sequence[loop.Controller]:
+    """Every controller with a plan, as the settings want it."""
+    return [
+        namespace.controller(),
+        *serviceaccount.controllers(settings.root_ca),
+        replicaset.controller(),
+        deployment.controller(),
+    ]
+
+
+class Informers(dict[resources.Resource, informer.Informer]):
+    """One informer for each resource, made when first asked for; all read as the manager itself."""
+
+    def __init__(self, api: client.Client, time: clock.Clock) -> None:
+        super().__init__()
+        self._api = api
+        self._clock = time
+
+    def __missing__(self, resource: resources.Resource) -> informer.Informer:
+        made = self[resource] = informer.Informer(self._api, resource, self._clock)
+        return made
+
+
+class Manager:
+    """`run` never returns; `loops` shows what is running (for tests that wait until everything is done)."""
+
+    def __init__(self, api_for: ApiFor, time: clock.Clock, settings: settings_module.Settings) -> None:
+        self._clock = time
+        self.informers = Informers(api_for(loop.MANAGER), time)
+        self._recorders: list[events.EventRecorder] = []
+        self.loops = {
+            controller.name: self._make(controller, api_for(controller.user_name))
+            for controller in controllers(settings)
+        }
+
+    def _make(self, controller: loop.Controller, api: client.Client) -> loop.Loop:
+        recorder = events.EventRecorder(api, controller.component or f"{controller.name}-controller", self._clock)
+        self._recorders.append(recorder)
+        return loop.Loop(controller, api, recorder, self.informers, self._clock)
+
+    async def run(self) -> None:
+        async with tasks.Supervisor(self._clock) as supervisor:
+            for resource, source in self.informers.items():
+                supervisor.start(f"informer of {resource.plural}", source.run)
+            for recorder in self._recorders:
+                supervisor.start("events", recorder.run)
+            for name, each in self.loops.items():
+                supervisor.start(f"{name} controller", each.run)
+            await asyncio.Event().wait()
+
+
+async def run(api_for: ApiFor, time: clock.Clock, settings: settings_module.Settings | None = None) -> None:
+    """For ever."""
+    await Manager(api_for, time, settings or settings_module.Settings()).run()

@@ -1,0 +1,133 @@
+"""What every namespace is given: its `default` ServiceAccount and the cluster's CA certificate; and the end of token
+secrets whose ServiceAccount is gone.
+
+Three small controllers over Namespaces, ServiceAccounts, ConfigMaps and Secrets, each with upstream's identity.
+"""
+
+import datetime
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pinnace.client import resources
+from pinnace.controllers import actions, loop, objects
+from pinnace.controllers import view as views
+
+Object = dict[str, Any]
+
+DEFAULT = "default"
+ROOT_CA = "kube-root-ca.crt"
+TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 -- the name of a type
+ACCOUNT_NAME = "kubernetes.io/service-account.name"
+ACCOUNT_UID = "kubernetes.io/service-account.uid"
+_DESCRIPTION = {
+    "kubernetes.io/description": (
+        "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the"
+        " internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes"
+        " clusters."
+    )
+}
+
+
+def _is_active(view: views.View, key: objects.Key) -> bool:
+    namespace = view.get(resources.NAMESPACES, *key)
+    if namespace is None or objects.is_deleting(namespace):
+        return False
+    return bool(objects.status_of(namespace).get("phase", "Active") == "Active")
+
+
+def plan_account(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+    name = key[1]
+    if not _is_active(view, key) or view.get(resources.SERVICE_ACCOUNTS, name, DEFAULT) is not None:
+        return []
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DEFAULT, "namespace": name}}
+    return [actions.Create(resources.SERVICE_ACCOUNTS, name, account)]
+
+
+def plan_root_ca(root_ca: str) -> loop.Plan:
+    def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+        if not _is_active(view, key):
+            return []
+        name, data = key[1], {"ca.crt": root_ca}
+        present = view.get(resources.CONFIG_MAPS, name, ROOT_CA)
+        if present is None:
+            metadata = {"name": ROOT_CA, "namespace": name, "annotations": _DESCRIPTION}
+            made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+            return [actions.Create(resources.CONFIG_MAPS, name, made)]
+        annotations = objects.annotations_of(present)
+        if present.get("data") == data and _DESCRIPTION.items() <= annotations.items():
+            return []
+        metadata = {**present["metadata"], "annotations": {**annotations, **_DESCRIPTION}}
+        return [actions.Update(resources.CONFIG_MAPS, {**present, "metadata": metadata, "data": data})]
+
+    return plan
+
+
+def plan_token(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+    """A token secret lives no longer than the ServiceAccount it names."""
+    secret = view.get(resources.SECRETS, *key)
+    if secret is None or secret.get("type") != TOKEN_TYPE:
+        return []
+    annotations = objects.annotations_of(secret)
+    account = view.get(resources.SERVICE_ACCOUNTS, key[0], annotations.get(ACCOUNT_NAME, ""))
+    uid = annotations.get(ACCOUNT_UID)
+    if account is not None and (not uid or uid == objects.uid_of(account)):
+        return []
+    if account is None and not uid:
+        return []  # It never had an account: its author may be about to create one.
+    return [actions.Delete(resources.SECRETS, *key, uid=objects.uid_of(secret))]
+
+
+def _namespace_of(view: views.View, obj: Object) -> Iterable[objects.Key]:
+    return [("", objects.namespace_of(obj))]
+
+
+def _root_ca_namespace(view: views.View, obj: Object) -> Iterable[objects.Key]:
+    return _namespace_of(view, obj) if objects.name_of(obj) == ROOT_CA else ()
+
+
+def _secrets_of_account(view: views.View, account: Object) -> Iterable[objects.Key]:
+    name = f"{objects.namespace_of(account)}/{objects.name_of(account)}"
+    return [objects.key_of(secret) for secret in view.by_index(resources.SECRETS, "account", name)]
+
+
+def _index_by_account(secret: Object) -> Iterable[str]:
+    if secret.get("type") != TOKEN_TYPE:
+        return ()
+    return [f"{objects.namespace_of(secret)}/{objects.annotations_of(secret).get(ACCOUNT_NAME, '')}"]
+
+
+def controllers(root_ca: str) -> Sequence[loop.Controller]:
+    account = loop.Controller(
+        name="serviceaccount",
+        user="service-account-controller",
+        watches=(
+            loop.Watch(resources.NAMESPACES, loop.own_key),
+            loop.Watch(resources.SERVICE_ACCOUNTS, _namespace_of),
+        ),
+        plan=plan_account,
+        workers=2,
+    )
+    token = loop.Controller(
+        name="serviceaccount-token",
+        user=loop.MANAGER,
+        watches=(
+            loop.Watch(resources.SECRETS, loop.own_key),
+            loop.Watch(resources.SERVICE_ACCOUNTS, _secrets_of_account),
+        ),
+        indexes=((resources.SECRETS, "account", _index_by_account),),
+        plan=plan_token,
+        workers=2,
+    )
+    if not root_ca:
+        return [account, token]
+    publisher = loop.Controller(
+        name="root-ca-certificate-publisher",
+        user="root-ca-cert-publisher",
+        watches=(
+            loop.Watch(resources.NAMESPACES, loop.own_key),
+            loop.Watch(resources.CONFIG_MAPS, _root_ca_namespace),
+        ),
+        plan=plan_root_ca(root_ca),
+        workers=2,
+    )
+    return [account, token, publisher]
