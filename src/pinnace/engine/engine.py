@@ -4,7 +4,20 @@ import asyncio
 import pathlib
 from collections.abc import AsyncIterator, Sequence
 
-from pinnace.engine import create, images, interface, life, machine, recovery, remove, sandboxes, stop
+from pinnace.engine import (
+    attach,
+    create,
+    exec,
+    images,
+    interface,
+    life,
+    machine,
+    recovery,
+    remove,
+    sandboxes,
+    stats,
+    stop,
+)
 from pinnace.kit import clock
 
 
@@ -57,6 +70,32 @@ class Engine:
 
     async def wait(self, container_id: str) -> interface.Container:
         return await stop.wait(self._here, container_id)
+
+    async def exec(
+        self,
+        container_id: str,
+        command: Sequence[str],
+        *,
+        tty: bool = False,
+        stdin: bool = False,
+        environment: Sequence[tuple[str, str]] = (),
+        user: str = "",
+        working_directory: str = "",
+        privileged: bool = False,
+    ) -> interface.Streams:
+        return await exec.execute(
+            self._here, container_id, command, tty=tty, stdin=stdin, environment=environment, user=user,
+            working_directory=working_directory, privileged=privileged,
+        )  # fmt: skip
+
+    async def attach(self, container_id: str, *, stdin: bool = False) -> interface.Streams:
+        return await attach.attach(self._here, container_id, stdin=stdin)
+
+    async def stats(self, container_id: str) -> interface.Stats:
+        return await stats.stats(self._here, container_id)
+
+    async def reopen_log(self, container_id: str) -> None:
+        await stats.reopen_log(self._here, container_id)
 
     def events(self) -> AsyncIterator[interface.ContainerEvent]:
         return self._here.bus.subscribe()

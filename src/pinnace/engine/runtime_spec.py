@@ -107,11 +107,11 @@ def process(spec: interface.ContainerSpec, image: interface.Image, around: Surro
     security = spec.security
     result: dict[str, Any] = {
         "terminal": spec.tty,
-        "user": _user(around.identity),
+        "user": user_object(around.identity),
         "args": list(command_line(spec, image)),
         "env": environment(spec, image, around),
         "cwd": spec.working_directory or image.working_directory or "/",
-        "capabilities": _capabilities(
+        "capabilities": capability_sets(
             capability_set(security, around.bounding_capabilities), is_root=around.identity.uid == 0
         ),
         "noNewPrivileges": security.no_new_privileges,
@@ -194,11 +194,11 @@ def _namespaces(around: Surroundings) -> list[dict[str, str]]:
     return result
 
 
-def _user(identity: users.Identity) -> dict[str, Any]:
+def user_object(identity: users.Identity) -> dict[str, Any]:
     return {"uid": identity.uid, "gid": identity.gid, "additionalGids": list(identity.groups), "umask": 0o022}
 
 
-def _capabilities(names: Sequence[str], *, is_root: bool) -> dict[str, list[str]]:
+def capability_sets(names: Sequence[str], *, is_root: bool) -> dict[str, list[str]]:
     """A process that is not root gets them only through a set-user-id program: bounding, not effective."""
     full = [f"CAP_{name}" for name in names]
     return {

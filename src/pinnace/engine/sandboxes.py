@@ -145,13 +145,14 @@ async def _discard(here: machine.Machine, record: records.SandboxRecord) -> None
             await pidfd.wait_dead(pause)
         finally:
             os.close(pause)
-        with contextlib.suppress(ChildProcessError):  # an engine before this one started it
-            os.waitpid(record.pause_pid, os.WNOHANG)
     await asyncio.to_thread(_clean, here, record)
     here.forget_sandbox(record)
 
 
 def _clean(here: machine.Machine, record: records.SandboxRecord) -> None:
+    if record.pause_pid:
+        with contextlib.suppress(ChildProcessError):  # an engine before this one started it
+            os.waitpid(record.pause_pid, os.WNOHANG)
     folder = here.sandbox_folder(record.id)
     for kind in ("net", "ipc", "uts", "pid"):
         namespaces.unpin(folder / kind)

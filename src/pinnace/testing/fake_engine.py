@@ -281,6 +281,8 @@ class FakeHost:
 
     def launch(self, container: interface.Container, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         watchers: list[Output] = [_LogWriter(container, self).write] if container.spec.log_path else []
+        if container.log_path.parent.is_dir():
+            container.log_path.touch()
 
         def output(stream: Literal["stdout", "stderr"], data: bytes) -> None:
             for watcher in tuple(watchers):
