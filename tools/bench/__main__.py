@@ -3,7 +3,8 @@
     python tools/bench [--seconds 5] [--rows P1,P2,…] [--markdown]
 
 Every cluster is started and ended by the benchmark itself, on loopback. Load comes from `wrk` (one thread) on the same machine:
-its share of the two cores is part of every figure, as it is in the reference column: upstream Kubernetes 1.36 with etcd and containerd on a machine of the same kind.
+its share of the two cores is part of every figure, as it is in the reference column (upstream Kubernetes 1.36 with etcd and
+containerd on a machine of the same kind).
 """
 
 import argparse
