@@ -1,0 +1,260 @@
+"""The scheduler: informers feed a queue and a snapshot, one loop decides in batches, workers write what was decided.
+
+A decision is assumed at once (the snapshot counts the pod on its node), so the next decision never waits for the API; if the
+write fails the assumption is forgotten and the pod goes back to the queue. Guarantee G8: no overcommit, no double bind, no
+double-booked host port by this scheduler's own decisions.
+"""
+
+import asyncio
+import collections
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from pinnace.api import selectors
+from pinnace.client import client, events, informer, resources
+from pinnace.kit import clock, tasks
+from pinnace.scheduler import bind, decide, defaults, feed, framework, pods, preemption, queue, snapshot, volumes
+
+log = logging.getLogger(__name__)
+
+WORKERS = 32
+"""Writes at the same time."""
+BATCH_SECONDS = 0.010
+BATCH_PODS = 256
+# DynamicResources, which upstream asks before preemption, says this of every pod without resource claims.
+NO_CLAIMS = "no new claims to deallocate"
+
+Work = Callable[[], Awaitable[None]]
+
+
+class Scheduler:
+    """Use as `supervisor.start("scheduler", Scheduler(...).run)`."""
+
+    def __init__(
+        self,
+        api: client.Client,
+        time: clock.Clock,
+        recorder: events.EventRecorder,
+        *,
+        name: str = pods.SCHEDULER_NAME,
+        rng: random.Random | None = None,
+        extend: Callable[[framework.Profile], framework.Profile] = lambda profile: profile,
+    ) -> None:
+        """`name`: the `spec.schedulerName` of the pods to schedule. `rng` chooses between equally good nodes. `extend` adds a
+        user's plug-ins to the default profile. `recorder` must be run by the caller."""
+        self._api = api
+        self._clock = time
+        self._recorder = recorder
+        self._name = name
+        self.nodes = snapshot.Snapshot()
+        self.queue = queue.SchedulingQueue()
+        catalog = volumes.Catalog()
+        self._volumes = bind.VolumeBinder(api, catalog, self.nodes, time)
+        self._work: collections.deque[Work] = collections.deque()
+        self._has_work = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._supervisor = tasks.Supervisor(time)
+        self._feed = feed.Feed(
+            name,
+            self.nodes,
+            self.queue,
+            catalog,
+            time,
+            on_change=self._changed.set,
+            on_gated=self._note_gated,
+            on_volumes=self._volumes.note_change,
+        )
+        self._informers: dict[str, informer.Informer] = {}
+        self._watch(resources.NAMESPACES, self._feed.namespace_changed)
+        self._watch(resources.NODES, self._feed.node_changed)
+        self._watch(resources.STORAGE_CLASSES, self._feed.class_changed)
+        self._watch(resources.PERSISTENT_VOLUMES, self._feed.volume_changed)
+        self._watch(resources.PERSISTENT_VOLUME_CLAIMS, self._feed.claim_changed)
+        self._watch(resources.POD_DISRUPTION_BUDGETS, lambda old, new: None)
+        services = self._watch(resources.SERVICES, self._feed.service_changed)
+        self._watch(resources.PODS, self._feed.pod_changed)
+        self.profile = extend(defaults.profile(catalog, services.list, (self._volumes,)))
+        rng = rng or random.Random()  # noqa: S311 - which of several equal nodes is no secret
+        self._decider = decide.Decider(self.profile, self.nodes, rng)
+
+    async def run(self) -> None:
+        """For ever."""
+        async with self._supervisor as supervisor:
+            for name, source in self._informers.items():
+                supervisor.start(f"scheduler's informer of {name}", source.run)
+            for source in self._informers.values():
+                await source.wait_synced()
+            for number in range(WORKERS):
+                supervisor.start(f"scheduler's writer {number}", self._write_for_ever)
+            supervisor.start("scheduling", self._schedule_for_ever)
+            await asyncio.Event().wait()
+
+    def schedule_batch(self) -> int:
+        """Decide on the next pods of the queue, for about `BATCH_SECONDS`. Returns how many."""
+        started = self._clock.monotonic()
+        self.queue.flush(started)
+        for count in range(BATCH_PODS):
+            if self._clock.monotonic() - started > BATCH_SECONDS:
+                return count
+            pod = self.queue.pop()
+            if pod is None:
+                return count
+            self._schedule(pod)
+        return BATCH_PODS
+
+    def _watch(self, resource: resources.Resource, handler: informer.Handler) -> informer.Informer:
+        source = self._informers[resource.plural] = informer.Informer(self._api, resource, self._clock)
+        source.add_handler(handler)
+        return source
+
+    async def _schedule_for_ever(self) -> None:
+        while True:
+            self._changed.clear()
+            if self.schedule_batch():
+                await asyncio.sleep(0)
+            else:
+                await self._wait_changed_or_due()
+
+    async def _wait_changed_or_due(self) -> None:
+        due = self.queue.next_due()
+        if due is None:
+            await self._changed.wait()
+            return
+        changed = asyncio.ensure_future(self._changed.wait())
+        timer = asyncio.ensure_future(self._clock.sleep(due - self._clock.monotonic()))
+        try:
+            await asyncio.wait({changed, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            timer.cancel()
+
+    def _schedule(self, pod: pods.Pod) -> None:
+        promised = [other for other in self._feed.nominated.values() if other.demand.priority >= pod.demand.priority]
+        decision = self._decider.decide(pod, promised)
+        if isinstance(decision, framework.Diagnosis):
+            self._fail(pod, decision)
+        else:
+            self._assume(pod, decision)
+
+    def _assume(self, pod: pods.Pod, row: int) -> None:
+        node_name = self.nodes.names[row]
+        waiting = [plugin for plugin in self.profile.bindings if plugin.reserve(pod, row)]
+        self.nodes.place(pod, node_name)
+        self._feed.assumed[pod.uid] = node_name
+        self._feed.nominated.pop(pod.uid, None)
+        self.queue.note(queue.Happening.POD_PLACED, self._clock.monotonic())
+        if waiting:
+            self._supervisor.spawn(f"binding of {pod.key}", self._bind(pod, node_name, waiting))
+        else:
+            self._do(lambda: self._bind(pod, node_name, ()))
+
+    async def _bind(self, pod: pods.Pod, node_name: str, waiting: "list[framework.BindingPlugin] | tuple[()]") -> None:
+        try:
+            for plugin in waiting:
+                await plugin.pre_bind(pod, node_name)
+            await bind.bind(self._api, pod, node_name)
+        except (client.ApiError, framework.PreBindFailed) as error:
+            self._forget(pod, error)
+            return
+        finally:
+            for plugin in self.profile.bindings:
+                plugin.unreserve(pod)
+        self.queue.done(pod.uid)
+        self._recorder.normal(pod.object, "Scheduled", f"Successfully assigned {pod.key} to {node_name}")
+
+    def _forget(self, pod: pods.Pod, error: Exception) -> None:
+        """The pod is not on its node after all."""
+        if self._feed.assumed.pop(pod.uid, None) is None:
+            self.queue.done(pod.uid)
+            return  # the informer has seen it placed, or gone
+        self.nodes.remove_pod(pod.uid)
+        now = self._clock.monotonic()
+        self.queue.note(queue.Happening.POD_GONE, now)
+        if isinstance(error, client.NotFound):
+            self.queue.done(pod.uid)
+        else:
+            log.info("binding of %s failed: %s", pod.key, error)
+            latest = self._informers["pods"].get(pod.namespace, pod.name)
+            if latest is not None and latest["metadata"]["uid"] == pod.uid:
+                pod = pods.read(latest)
+            self.queue.put_failed(pod, now)
+            self._report(pod, bind.Condition("SchedulerError", f"binding rejected: {error}"))
+        self._changed.set()
+
+    def _fail(self, pod: pods.Pod, diagnosis: framework.Diagnosis) -> None:
+        """Make room by preemption where that is possible, put the pod aside, and say why."""
+        nominated: str | None = None
+        tail = ""
+        if diagnosis.node_count:
+            outcome = preemption.plan_preemption(self.profile, pod, diagnosis, self.nodes, self._budgets())
+            if outcome.candidate is not None:
+                nominated = self.nodes.names[outcome.candidate.row]
+                pod = self._preempt(pod, outcome.candidate, nominated)
+            else:
+                tail = f"{NO_CLAIMS}, preemption: {outcome.message}"
+                if pod.nominated_node and not outcome.keeps_nomination:
+                    nominated = ""
+                    self._feed.nominated.pop(pod.uid, None)
+        self.queue.put_unschedulable(pod, diagnosis.plugins, self._clock.monotonic())
+        self._report(pod, bind.Condition("Unschedulable", diagnosis.message(tail), nominated))
+
+    def _preempt(self, pod: pods.Pod, candidate: preemption.Candidate, node_name: str) -> pods.Pod:
+        """The victims are told to go; the pod, with its promise, is what comes back."""
+        for victim in candidate.victims:
+            if victim.is_terminating:
+                continue
+            message = f"Preempted by pod {pod.uid} on node {node_name}"
+            self._recorder.normal(victim.object, "Preempted", message)
+            self._do(lambda victim=victim: bind.preempt(self._api, victim, self._name, self._clock))  # type: ignore[misc]
+        for other in list(self._feed.nominated.values()):
+            # Who was promised this room with less right to it must look for another.
+            if other.nominated_node == node_name and other.demand.priority < pod.demand.priority:
+                del self._feed.nominated[other.uid]
+                self._do(lambda other=other: bind.clear_nomination(self._api, other))  # type: ignore[misc]
+        promised = pod.with_nomination(node_name)
+        self._feed.nominated[pod.uid] = promised
+        return promised
+
+    def _budgets(self) -> list[preemption.Budget]:
+        return [
+            preemption.Budget(
+                budget["metadata"]["namespace"],
+                selectors.from_object(budget["spec"].get("selector")),
+                int(budget.get("status", {}).get("disruptionsAllowed") or 0),
+            )
+            for budget in self._informers["poddisruptionbudgets"].list()
+        ]
+
+    def _report(self, pod: pods.Pod, condition: bind.Condition) -> None:
+        self._recorder.warning(pod.object, "FailedScheduling", condition.message)
+        self._write_condition(pod, condition)
+
+    def _note_gated(self, pod: pods.Pod) -> None:
+        self._write_condition(pod, bind.Condition("SchedulingGated", bind.GATED_MESSAGE))
+
+    def _write_condition(self, pod: pods.Pod, condition: bind.Condition) -> None:
+        known = self._informers["pods"].get(pod.namespace, pod.name)
+        current = pods.read(known) if known is not None and known["metadata"]["uid"] == pod.uid else pod
+        if not bind.is_said_already(current, condition):
+            self._do(lambda: bind.write_condition(self._api, current, condition, self._clock))
+
+    def _do(self, work: Work) -> None:
+        self._work.append(work)
+        self._has_work.set()
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            while self._work:
+                await self._write_one(self._work.popleft())
+            self._has_work.clear()
+            await self._has_work.wait()
+
+    async def _write_one(self, work: Work) -> None:
+        try:
+            await work()
+        except client.NotFound:
+            pass  # what was to be told of is gone
+        except client.ApiError as error:
+            # The next attempt to schedule the pod will say the same again.
+            log.info("the scheduler could not write: %s", error)
