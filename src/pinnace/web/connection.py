@@ -9,6 +9,7 @@ the client goes away, any other handler runs to its end.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections import deque
@@ -526,7 +527,8 @@ class Connection(asyncio.Protocol):
             return
         # The client still sends: closing now would answer its bytes with a reset that may overtake the answer.
         self._is_closing = True
-        transport.write_eof()
+        with contextlib.suppress(OSError):  # the client may have reset the connection
+            transport.write_eof()
         if not self._is_reading:
             self._is_reading = True
             transport.resume_reading()

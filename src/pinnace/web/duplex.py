@@ -1,6 +1,7 @@
 """Raw connections as `messages.Duplex`: after an upgrade, or dialled directly."""
 
 import asyncio
+import contextlib
 import ssl
 import typing
 from collections.abc import Callable
@@ -127,7 +128,8 @@ class TransportDuplex(asyncio.Protocol):
 
     async def end(self) -> None:
         if self._transport is not None and self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+            with contextlib.suppress(OSError):  # the peer may have reset the connection
+                self._transport.write_eof()
 
     async def close(self) -> None:
         if self._transport is not None:

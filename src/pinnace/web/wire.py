@@ -31,9 +31,9 @@ def split_target(target: bytes) -> tuple[str, str]:
     """(percent-decoded path, query as sent) of a request target in origin, absolute or asterisk form. Raises BadTarget."""
     if not target.startswith(b"/"):
         target = _origin_form(target)
-    path, _, query = target.partition(b"?")
     if b"#" in target:
-        path, query = path.partition(b"#")[0], query.partition(b"#")[0]
+        target = target.partition(b"#")[0]
+    path, _, query = target.partition(b"?")
     try:
         text = path.decode("ascii") if b"%" not in path else urllib.parse.unquote_to_bytes(path).decode("utf-8")
         return text, query.decode("ascii")
