@@ -330,6 +330,9 @@ class PodWorker:
     def _publish(self, observed: model.Observed) -> None:
         if not self.exists or self._final_written:
             return
+        if any(key.startswith("start:") for key in self._tasks):
+            # Milliseconds from now there is more to tell; a write that is under way would only hold that up.
+            return
         context = status.Context(self._shared.time.now(), (self._shared.settings.node_ip,))
         wanted = status.make(self._pod_with_status(), observed, self._memory(), context)
         if self._status is not None and status_writer.is_same(self._status, wanted):
