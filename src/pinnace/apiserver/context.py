@@ -24,6 +24,8 @@ class Services:
     admission: chain.Chain
     rng: random.Random
     ticker: ticker.Ticker
+    documents: dict[str, tuple[bytes, str]] = dataclasses.field(default_factory=dict)
+    """OpenAPI documents that were asked for: (bytes, ETag)."""
 
 
 @dataclasses.dataclass(slots=True)

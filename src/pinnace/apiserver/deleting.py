@@ -88,7 +88,11 @@ Action = Mark | Remove | Nothing
 async def options(context: contexts.Context) -> Options:
     """From the body, or else from the query. Raises 400, 422."""
     data = await bodies.read(context)
-    values: Mapping[str, Any] = _from_body(context, data) if data.strip() else _from_query(context.query)
+    return from_object(_from_body(context, data) if data.strip() else _from_query(context.query))
+
+
+def from_object(values: Mapping[str, Any]) -> Options:
+    """From a DeleteOptions object. Raises 422."""
     preconditions = values.get("preconditions") or {}
     dry_run = values.get("dryRun") or []
     found = Options(
@@ -245,6 +249,8 @@ def plan(kind: kinds.Kind, obj: Object, wanted: Options, now: datetime.datetime)
     if not is_kept:
         return Remove()
     _mark(metadata, grace, now)
+    if (kind.group, kind.plural) == ("", "namespaces"):
+        metadata.pop("deletionGracePeriodSeconds", None)
     return Nothing() if _essence(obj) == before else Mark(obj)
 
 

@@ -15,11 +15,15 @@ from pinnace.store import interface
 Object = dict[str, Any]
 
 _MARK = b'"metadata":{'
+_STAMPED = b'"resourceVersion":"'
 
 
 def stamp(value: bytes, revision: int) -> bytes:
-    """`value` with `"resourceVersion":"<revision>"` as the first member of its metadata, which is never empty."""
+    """`value` with `"resourceVersion":"<revision>"` as the first member of its metadata, which is never empty; a value that is
+    stamped already (the last state of what is deleted) gets the new revision instead."""
     head, mark, tail = value.partition(_MARK)
+    if tail.startswith(_STAMPED):
+        _, _, tail = tail[len(_STAMPED) :].partition(b'",')
     return b'%b%b"resourceVersion":"%d",%b' % (head, mark, revision, tail)
 
 

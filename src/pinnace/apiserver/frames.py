@@ -3,7 +3,7 @@
 import orjson
 
 from pinnace.api import errors, kinds
-from pinnace.apiserver import conversion
+from pinnace.apiserver import conversion, envelope
 from pinnace.store import interface
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -50,16 +50,7 @@ def content(event: interface.Event, kind_of_event: bytes) -> bytes:
     if event.record is None:
         return event.last_value
     assert event.previous is not None
-    return restamp(event.previous.value, event.revision)
-
-
-_VERSION = b'"metadata":{"resourceVersion":"'
-
-
-def restamp(value: bytes, revision: int) -> bytes:
-    head, mark, tail = value.partition(_VERSION)
-    _, _, rest = tail.partition(b'"')
-    return b'%b%b%d"%b' % (head, mark, revision, rest)
+    return envelope.stamp(event.previous.value, event.revision)
 
 
 def bookmark(kind: kinds.Kind, revision: int, *, ends_initial: bool = False) -> bytes:

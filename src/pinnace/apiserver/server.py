@@ -17,6 +17,7 @@ from pinnace.apiserver import (
     metrics,
     negotiate,
     objects,
+    openapi_routes,
     query,
     respond,
     routes,
@@ -29,9 +30,10 @@ from pinnace.apiserver.admission import plugins
 from pinnace.apiserver.authn import authenticate, tokens
 from pinnace.apiserver.authz import authorizer, rbac
 from pinnace.apiserver.bootstrap import start
+from pinnace.apiserver.subresources import tunnels
 from pinnace.kit import clock, tasks
 from pinnace.store import interface
-from pinnace.web import messages
+from pinnace.web import client, messages, tls
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +70,17 @@ class ApiServer:
         )
         self._flow = flow.FlowControl(options.max_in_flight, options.max_queued_per_user)
         self._metrics = metrics.Metrics()
+        self._others = client.HttpClient(context=tls.client_context(verify=False))
+        self._kubelets = client.HttpClient(context=options.kubelet_tls) if options.kubelet_tls is not None else None
+        tunnel = tunnels.Tunnels(self._kubelets, self._others, self.authorizer)
         self._is_started = False
         self._is_stopping = False
         self._supervisor = tasks.Supervisor(time)
         checks = self._health()
         self._routes = routes.Table(
             registry,
-            wiring.special(self.authorizer, self._bearer, options),
-            wiring.plain(checks, self._metrics),
+            wiring.special(self.authorizer, issuer, self._bearer, options, tunnel),
+            wiring.plain(checks, self._metrics, openapi_routes.OpenId(issuer, options)),
             wiring.below(checks),
         )
         self._metrics.gauge(
@@ -107,6 +112,9 @@ class ApiServer:
     async def stop(self) -> None:
         self._is_stopping = True
         await self._supervisor.stop()
+        await self._others.close()
+        if self._kubelets is not None:
+            await self._kubelets.close()
 
     async def handle(self, request: messages.Request) -> messages.Answer:
         started = self._clock.monotonic()

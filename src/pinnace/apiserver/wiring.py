@@ -2,31 +2,87 @@
 
 from collections.abc import Mapping
 
-from pinnace.apiserver import discovery, health, metrics, routes, settings
+from pinnace.apiserver import discovery, health, metrics, openapi_routes, routes, settings
 from pinnace.apiserver.authn import reviews as authn_reviews
 from pinnace.apiserver.authn import tokens
 from pinnace.apiserver.authz import authorizer
 from pinnace.apiserver.authz import reviews as authz_reviews
+from pinnace.apiserver.subresources import binding, component_statuses, eviction, scale, token, tunnels
 
 Rows = dict[tuple[str, str, str], Mapping[str, routes.Route]]
 
+_SCALE = {
+    "GET": routes.Route("get", scale.get),
+    "PUT": routes.Route("update", scale.update),
+    "PATCH": routes.Route("patch", scale.patch),
+}
+_SCALED = (
+    ("", "replicationcontrollers"),
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+)
+_AUTHENTICATION = "authentication.k8s.io"
+_AUTHORIZATION = "authorization.k8s.io"
 
-def special(decide: authorizer.Authorizer, bearer: tokens.Authenticator, options: settings.Settings) -> Rows:
+
+def special(
+    decide: authorizer.Authorizer,
+    issuer: tokens.Issuer,
+    bearer: tokens.Authenticator,
+    options: settings.Settings,
+    tunnel: tunnels.Tunnels,
+) -> Rows:
     authn = authn_reviews.Reviews(bearer, options.api_audiences)
     authz = authz_reviews.Reviews(decide)
-    return {
-        ("authentication.k8s.io", "tokenreviews", ""): {"POST": routes.Route("create", authn.token_review)},
-        ("authentication.k8s.io", "selfsubjectreviews", ""): {
-            "POST": routes.Route("create", authn.self_subject_review)
+    route = routes.Route
+    rows: Rows = {
+        (_AUTHENTICATION, "tokenreviews", ""): {"POST": route("create", authn.token_review)},
+        (_AUTHENTICATION, "selfsubjectreviews", ""): {"POST": route("create", authn.self_subject_review)},
+        (_AUTHORIZATION, "subjectaccessreviews", ""): {"POST": route("create", authz.subject)},
+        (_AUTHORIZATION, "localsubjectaccessreviews", ""): {"POST": route("create", authz.local)},
+        (_AUTHORIZATION, "selfsubjectaccessreviews", ""): {"POST": route("create", authz.myself)},
+        (_AUTHORIZATION, "selfsubjectrulesreviews", ""): {"POST": route("create", authz.my_rules)},
+        ("", "bindings", ""): {"POST": route("create", binding.bind)},
+        ("", "componentstatuses", ""): {
+            "GET": route("list", component_statuses.list_),
+            "GET object": route("get", component_statuses.get),
         },
-        ("authorization.k8s.io", "subjectaccessreviews", ""): {"POST": routes.Route("create", authz.subject)},
-        ("authorization.k8s.io", "localsubjectaccessreviews", ""): {"POST": routes.Route("create", authz.local)},
-        ("authorization.k8s.io", "selfsubjectaccessreviews", ""): {"POST": routes.Route("create", authz.myself)},
-        ("authorization.k8s.io", "selfsubjectrulesreviews", ""): {"POST": routes.Route("create", authz.my_rules)},
+        ("", "serviceaccounts", "token"): {"POST": route("create", token.TokenRequests(issuer).create)},
+        ("", "pods", "binding"): {"POST": route("create", binding.bind)},
+        ("", "pods", "eviction"): {"POST": route("create", eviction.evict)},
+    }
+    for resource in _SCALED:
+        rows[(*resource, "scale")] = _SCALE
+    return rows | _tunnelled(tunnel)
+
+
+def _tunnelled(tunnel: tunnels.Tunnels) -> Rows:
+    route = routes.Route
+    return {
+        ("", "pods", "log"): {"GET": route("get", tunnel.log, is_long=True)},
+        ("", "pods", "exec"): _connect(tunnel.exec),
+        ("", "pods", "attach"): _connect(tunnel.attach),
+        ("", "pods", "portforward"): _connect(tunnel.port_forward),
+        ("", "pods", "proxy"): _proxied(tunnel.pod_proxy),
+        ("", "services", "proxy"): _proxied(tunnel.service_proxy),
+        ("", "nodes", "proxy"): _proxied(tunnel.node_proxy),
     }
 
 
-def plain(checks: health.Health, counters: metrics.Metrics) -> dict[str, routes.Route]:
+def _connect(handler: routes.Handler) -> Mapping[str, routes.Route]:
+    return {
+        "GET": routes.Route("get", handler, is_long=True),
+        "POST": routes.Route("create", handler, is_long=True),
+    }
+
+
+def _proxied(handler: routes.Handler) -> Mapping[str, routes.Route]:
+    verbs = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    return {method: routes.Route(verb, handler, is_long=True) for method, verb in verbs.items()}
+
+
+def plain(checks: health.Health, counters: metrics.Metrics, keys: openapi_routes.OpenId) -> dict[str, routes.Route]:
     return {
         "/api": routes.Route("get", discovery.core_versions),
         "/apis": routes.Route("get", discovery.groups),
@@ -35,6 +91,10 @@ def plain(checks: health.Health, counters: metrics.Metrics) -> dict[str, routes.
         "/readyz": routes.Route("get", checks.readyz),
         "/healthz": routes.Route("get", checks.healthz),
         "/metrics": routes.Route("get", health.Exposition(counters).metrics),
+        "/openapi/v2": routes.Route("get", openapi_routes.v2),
+        "/openapi/v3": routes.Route("get", openapi_routes.v3_index),
+        "/.well-known/openid-configuration": routes.Route("get", keys.configuration),
+        "/openid/v1/jwks": routes.Route("get", keys.keys),
     }
 
 
@@ -45,4 +105,5 @@ def below(checks: health.Health) -> dict[str, routes.Route]:
         "/livez/": routes.Route("get", checks.livez),
         "/readyz/": routes.Route("get", checks.readyz),
         "/healthz/": routes.Route("get", checks.healthz),
+        "/openapi/v3/": routes.Route("get", openapi_routes.v3_document),
     }

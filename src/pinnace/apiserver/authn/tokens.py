@@ -96,8 +96,12 @@ class Issuer:
         pod: Object | None = None,
         secret: Object | None = None,
         node: Object | None = None,
+        may_extend: bool = False,
     ) -> tuple[str, int]:
-        """(token, the moment of its end in Unix seconds). What it is bound to is given as objects."""
+        """(token, the moment of its end in Unix seconds). What it is bound to is given as objects.
+
+        `may_extend`: a projected token gets more life than was asked for, so that clients that never read it again keep working.
+        """
         metadata = account["metadata"]
         now = int(self._clock.now().timestamp())
         private: Object = {
@@ -108,7 +112,7 @@ class Issuer:
             if obj is not None:
                 private[field] = {"name": obj["metadata"]["name"], "uid": obj["metadata"].get("uid", "")}
         expiry = now + seconds
-        if seconds == _WARN_AFTER_SECONDS and pod is not None:
+        if may_extend and seconds == _WARN_AFTER_SECONDS:
             private["warnafter"] = expiry
             expiry = now + _EXTENDED_SECONDS
         claims = {

@@ -1,0 +1,159 @@
+"""Services get their addresses and node ports, and give them back when the write fails or the Service goes."""
+
+import copy
+import functools
+from typing import Any
+
+import orjson
+
+from pinnace.api import errors, kinds, services
+from pinnace.apiserver import allocators, objects
+from pinnace.apiserver.admission import attributes as admission
+
+Object = dict[str, Any]
+Owner = allocators.Owner
+
+
+class ServiceAllocation:
+    """The last of the mutating plug-ins: what it sees is what will be."""
+
+    def __init__(self, stored: objects.Objects, addresses: allocators.Addresses, ports: allocators.NodePorts) -> None:
+        self._objects = stored
+        self._addresses = addresses
+        self._ports = ports
+
+    async def mutate(self, attributes: admission.Attributes) -> None:
+        if attributes.operation == "DELETE":
+            self._release_after(attributes)
+            return
+        service = attributes.obj
+        assert service is not None
+        spec = service.setdefault("spec", {})
+        if attributes.old is None:
+            services.normalize(spec)
+        else:
+            services.carry_over(spec, copy.deepcopy(attributes.old.get("spec") or {}))
+        owner = (attributes.namespace, service["metadata"].get("name", ""))
+        causes = self._set_families(spec)
+        if not causes:
+            causes = await self._set_addresses(attributes, spec, owner)
+        if not causes:
+            causes = self._set_ports(attributes, spec, owner)
+        if causes:
+            raise errors.invalid("", "Service", owner[1], causes)
+        if attributes.old is not None:
+            self._release_after(attributes)
+
+    def _set_families(self, spec: Object) -> list[errors.Cause]:
+        if not services.needs_cluster_ip(spec):
+            return []
+        own = self._addresses.family
+        families = spec.setdefault("ipFamilies", [own])
+        if not families:
+            families.append(own)
+        policy = spec.setdefault("ipFamilyPolicy", "RequireDualStack" if len(families) > 1 else "SingleStack")
+        is_open = services.is_headless(spec) and not spec.get("selector")
+        if is_open:
+            if policy != "SingleStack" and len(families) < 2:
+                families.append("IPv6" if families[0] == "IPv4" else "IPv4")
+            return []
+        if policy == "RequireDualStack":
+            why = f'Invalid value: "{policy}": this cluster is not configured for dual-stack services'
+            return [errors.Cause("FieldValueInvalid", why, "spec.ipFamilyPolicy")]
+        return [
+            errors.Cause(
+                "FieldValueInvalid",
+                f'Invalid value: "{family}": not configured on this cluster',
+                f"spec.ipFamilies[{position}]",
+            )
+            for position, family in enumerate(families)
+            if family != own
+        ]
+
+    async def _set_addresses(self, attributes: admission.Attributes, spec: Object, owner: Owner) -> list[errors.Cause]:
+        had = ((attributes.old or {}).get("spec") or {}).get("clusterIPs") or []
+        if not services.needs_cluster_ip(spec) or services.is_headless(spec):
+            return []
+        wanted = spec.get("clusterIPs") or []
+        if wanted and wanted == had:
+            return []
+        if had and had[0] != services.HEADLESS and wanted != had:
+            return []  # Validation says that it cannot be changed.
+        try:
+            if wanted:
+                for address in wanted:
+                    await self._addresses.take(address, owner, dry_run=attributes.dry_run)
+            else:
+                wanted = [await self._addresses.take_any(owner, dry_run=attributes.dry_run)]
+        except ValueError:
+            return []  # Validation says that it is no address.
+        except (allocators.Taken, allocators.OutOfRange) as error:
+            shown = orjson.dumps(wanted).decode()
+            why = f"Invalid value: {shown}: failed to allocate IP {wanted[0]}: {error}"
+            return [errors.Cause("FieldValueInvalid", why, "spec.clusterIPs")]
+        except allocators.Exhausted as error:
+            raise errors.internal(f"failed to allocate a serviceIP: {error}") from None
+        if not attributes.dry_run:
+            for address in wanted:
+                attributes.on_failure.append(functools.partial(self._addresses.release, address, owner))
+        spec["clusterIP"], spec["clusterIPs"] = wanted[0], wanted
+        return []
+
+    def _set_ports(self, attributes: admission.Attributes, spec: Object, owner: Owner) -> list[errors.Cause]:
+        if not services.needs_node_port(spec):
+            return []
+        had = allocators.ports_of(attributes.old or {})
+        taken: list[int] = []
+
+        async def give_back() -> None:
+            for port in taken:
+                self._ports.release(port, owner)
+
+        attributes.on_failure.append(give_back)
+        for position, port in enumerate(spec.get("ports") or ()):
+            number = port.get("nodePort")
+            try:
+                if number and number not in had and self._ports.take(number, owner):
+                    taken.append(number)
+            except (allocators.Taken, allocators.OutOfRange) as error:
+                why = f"Invalid value: {number}: {error}"
+                return [errors.Cause("FieldValueInvalid", why, f"spec.ports[{position}].nodePort")]
+        self._fill_ports(spec, owner, taken)
+        return []
+
+    def _fill_ports(self, spec: Object, owner: Owner, taken: list[int]) -> None:
+        """Ports of one number with different protocols share a node port."""
+        by_port = {port["port"]: port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
+        for port in spec.get("ports") or ():
+            if port.get("nodePort"):
+                continue
+            if port.get("port") not in by_port:
+                by_port[port.get("port")] = self._any_port(owner, taken)
+            port["nodePort"] = by_port[port.get("port")]
+        if services.needs_health_check_port(spec) and not spec.get("healthCheckNodePort"):
+            spec["healthCheckNodePort"] = self._any_port(owner, taken)
+
+    def _any_port(self, owner: Owner, taken: list[int]) -> int:
+        try:
+            taken.append(self._ports.take_any(owner))
+        except allocators.Exhausted as error:
+            raise errors.internal(f"failed to allocate a nodePort: {error}") from None
+        return taken[-1]
+
+    def _release_after(self, attributes: admission.Attributes) -> None:
+        """Once the write is in: what the Service had and has no more is free."""
+        old = attributes.old or {}
+        owner = (attributes.namespace, attributes.name)
+        key = kinds.storage_key(attributes.kind, *owner)
+
+        async def release() -> None:
+            is_there = self._objects.store.get(key) is not None
+            now = (self._objects.get(objects.SERVICES, *owner) or {}) if is_there else {}
+            kept = (now.get("spec") or {}).get("clusterIPs") or ()
+            for address in (old.get("spec") or {}).get("clusterIPs") or ():
+                if address != services.HEADLESS and address not in kept:
+                    await self._addresses.release(address, owner)
+            for port in allocators.ports_of(old) - allocators.ports_of(now):
+                self._ports.release(port, owner)
+
+        attributes.on_success.append(release)

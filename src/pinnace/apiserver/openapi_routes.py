@@ -1,0 +1,82 @@
+"""`/openapi/v2`, `/openapi/v3` and the keys of service-account tokens: documents, made once and kept as bytes."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+
+import orjson
+
+from pinnace.api import errors, openapi
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver import negotiate, respond, settings
+from pinnace.apiserver.authn import tokens
+from pinnace.web import messages
+
+_V3 = "/openapi/v3/"
+
+
+async def v2(context: contexts.Context) -> messages.Answer:
+    """Clients that only read protobuf are told so (406), and fall back."""
+    negotiate.form(context.accept, transforms=False)
+    registry = context.services.registry
+    return await _document(context, "v2", lambda: openapi.v2_document(registry))
+
+
+async def v3_index(context: contexts.Context) -> messages.Answer:
+    registry = context.services.registry
+    return await _document(context, "v3", lambda: openapi.v3_index(registry))
+
+
+async def v3_document(context: contexts.Context) -> messages.Answer:
+    """`/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`."""
+    negotiate.form(context.accept, transforms=False)
+    registry = context.services.registry
+    path = context.request.path[len(_V3) :].strip("/")
+    parts = path.split("/")
+    if parts[0] == "api" and len(parts) == 2:
+        group, version = "", parts[1]
+    elif parts[0] == "apis" and len(parts) == 3:
+        group, version = parts[1], parts[2]
+    else:
+        raise errors.StatusError(404, "NotFound", "the server could not find the requested resource")
+    if not any(kind.group == group and kind.version == version for kind in registry.all()):
+        raise errors.StatusError(404, "NotFound", "the server could not find the requested resource")
+    return await _document(context, path, lambda: openapi.v3_document(registry, group, version))
+
+
+async def _document(context: contexts.Context, name: str, make: Callable[[], object]) -> messages.Answer:
+    """Made off the loop the first time: it takes longer than others should wait."""
+    cache = context.services.documents
+    if name not in cache:
+        body = await asyncio.to_thread(lambda: orjson.dumps(make()))
+        cache[name] = (body, '"' + hashlib.sha512(body).hexdigest().upper() + '"')
+    body, tag = cache[name]
+    headers = [("Content-Type", "application/json"), ("ETag", tag), ("Cache-Control", "no-cache, private")]
+    if context.query.text("hash"):
+        headers[2] = ("Cache-Control", "public, immutable")
+    if context.request.headers.get("if-none-match") == tag:
+        return messages.Response(304, headers, b"")
+    return messages.Response(200, headers, body)
+
+
+class OpenId:
+    """What others need to check this cluster's service-account tokens."""
+
+    def __init__(self, issuer: tokens.Issuer, options: settings.Settings) -> None:
+        self._issuer = issuer
+        self._options = options
+
+    async def configuration(self, _: contexts.Context) -> messages.Answer:
+        options = self._options
+        body = {
+            "issuer": options.service_account_issuer,
+            "jwks_uri": f"https://{options.advertise_address}:{options.advertise_port}/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": sorted({key.algorithm for key in self._issuer.keys}),
+        }
+        return respond.value(body)
+
+    async def keys(self, _: contexts.Context) -> messages.Answer:
+        body = {"keys": [key.to_jwk() for key in self._issuer.keys]}
+        return messages.Response(200, (("Content-Type", "application/jwk-set+json"),), orjson.dumps(body))

@@ -1,0 +1,106 @@
+"""pods/binding (and bindings): a scheduler puts a pod on a node, once."""
+
+from typing import Any
+
+from pinnace.api import errors, kinds
+from pinnace.apiserver import bodies, envelope, objects, query
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver.subresources import answers
+from pinnace.kit import clock
+from pinnace.store import interface
+from pinnace.web import messages
+
+Object = dict[str, Any]
+
+_ATTEMPTS = 20
+
+
+async def bind(context: contexts.Context) -> messages.Answer:
+    options = query.write_options(context.query, "CreateOptions")
+    data = await bodies.read(context)
+    kind = context.services.registry.by_kind("", "v1", "Binding")
+    assert kind is not None
+    binding = bodies.decoded(context, data, options, kind=kind)
+    name = context.name or binding.get("metadata", {}).get("name") or ""
+    given = binding.get("metadata", {}).get("name")
+    if given and given != name:
+        raise errors.bad_request(f"the name of the object ({given}) does not match the name on the URL ({name})")
+    _check(binding, name)
+    await _bind(context, binding, name, dry_run=options.dry_run)
+    return answers.success(context)
+
+
+def _check(binding: Object, name: str) -> None:
+    target = binding.get("target") or {}
+    causes = []
+    if target.get("kind") not in (None, "", "Node"):
+        shown = f'Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"'
+        causes.append(errors.Cause("FieldValueNotSupported", shown, "target.kind"))
+    if not target.get("name"):
+        causes.append(errors.Cause("FieldValueRequired", "Required value", "target.name"))
+    if causes:
+        raise errors.invalid("", "Binding", name, causes)
+
+
+async def _bind(context: contexts.Context, binding: Object, name: str, *, dry_run: bool) -> None:
+    """One store write; whoever comes second is told so."""
+    store = context.services.store
+    pods = context.services.objects.kind(objects.PODS)
+    key = kinds.storage_key(pods, context.namespace, name)
+    for _ in range(_ATTEMPTS):
+        record = store.get(key)
+        if record is None:
+            raise errors.not_found("", "pods", name)
+        pod = envelope.parse(record)
+        assign(pod, binding, clock.rfc3339(context.services.clock.now()))
+        if dry_run:
+            return
+        try:
+            await store.update(key, envelope.encode(pod), record.mod_revision)
+        except interface.RevisionMismatch:
+            continue
+        except interface.KeyMissing:
+            raise errors.not_found("", "pods", name) from None
+        return
+    raise errors.conflict("", "pods", name, errors.OBJECT_MODIFIED)
+
+
+def assign(pod: Object, binding: Object, now: str) -> None:
+    """Put `pod` (changed in place) on the binding's target. Raises Conflict."""
+    metadata, spec = pod["metadata"], pod.setdefault("spec", {})
+    name = metadata["name"]
+    wanted = binding.get("metadata") or {}
+    if wanted.get("uid") and wanted["uid"] != metadata.get("uid"):
+        raise errors.conflict(
+            "",
+            "pods/binding",
+            name,
+            f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {metadata.get('uid')}",
+        )
+    if wanted.get("resourceVersion") and wanted["resourceVersion"] != metadata.get("resourceVersion"):
+        raise errors.conflict("", "pods/binding", name, errors.OBJECT_MODIFIED)
+    if metadata.get("deletionTimestamp"):
+        raise errors.conflict("", "pods/binding", name, f"pod {name} is being deleted, cannot be assigned to a host")
+    if spec.get("nodeName"):
+        raise errors.conflict("", "pods/binding", name, f'pod {name} is already assigned to node "{spec["nodeName"]}"')
+    if spec.get("schedulingGates"):
+        raise errors.conflict("", "pods/binding", name, f"pod {name} has non-empty .spec.schedulingGates")
+    spec["nodeName"] = binding["target"]["name"]
+    for field in ("annotations", "labels"):
+        if wanted.get(field):
+            metadata[field] = {**(metadata.get(field) or {}), **wanted[field]}
+    set_condition(pod, {"type": "PodScheduled", "status": "True"}, now)
+
+
+def set_condition(pod: Object, wanted: Object, now: str) -> None:
+    """Replace the condition of the same type; its time changes with its status alone."""
+    status = pod.setdefault("status", {})
+    conditions = status.get("conditions") or []
+    found = next((condition for condition in conditions if condition.get("type") == wanted["type"]), None)
+    same = found is not None and found.get("status") == wanted["status"]
+    made = {**wanted, "lastTransitionTime": found["lastTransitionTime"] if same and found else now}
+    if pod["metadata"].get("generation"):
+        made["observedGeneration"] = pod["metadata"]["generation"]
+    status["conditions"] = [made if condition is found else condition for condition in conditions]
+    if found is None:
+        status["conditions"].append(made)

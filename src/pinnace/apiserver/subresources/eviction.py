@@ -1,0 +1,149 @@
+"""pods/eviction: a deletion that keeps to disruption budgets."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from pinnace.api import errors, kinds, selectors
+from pinnace.apiserver import bodies, deleting, envelope, objects, query
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver.subresources import answers, binding
+from pinnace.kit import clock
+from pinnace.store import interface
+from pinnace.web import messages
+
+Object = dict[str, Any]
+
+_ATTEMPTS = 20
+_VIOLATION = "Cannot evict pod as it would violate the pod's disruption budget."
+_PROCESSING_RETRY_SECONDS = 10
+_MOST_DISRUPTED = 2000
+
+KIND = kinds.Kind("policy", "v1", "Eviction", "", "", True, definition="io.k8s.api.policy.v1.Eviction")
+
+
+async def evict(context: contexts.Context) -> messages.Answer:
+    options = query.write_options(context.query, "CreateOptions")
+    eviction = bodies.decoded(context, await bodies.read(context), options, kind=KIND)
+    bodies.check_name(context, eviction)
+    wanted = deleting.from_object(eviction.get("deleteOptions") or {})
+    wanted = dataclasses.replace(wanted, dry_run=wanted.dry_run or options.dry_run)
+    pod = context.services.objects.get(objects.PODS, context.namespace, context.name)
+    if pod is None:
+        raise context.not_found()
+    if not can_ignore_budgets(pod):
+        await _spend(context, pod, dry_run=wanted.dry_run)
+        if not wanted.dry_run:
+            await _tell(context)
+    await deleting.delete(dataclasses.replace(context, subresource=""), wanted)
+    return answers.success(context)
+
+
+def can_ignore_budgets(pod: Object) -> bool:
+    """A pod that does not run, or goes anyway, disrupts nothing."""
+    phase = (pod.get("status") or {}).get("phase")
+    return phase in ("Succeeded", "Failed", "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def _budgets(context: contexts.Context, pod: Object) -> Sequence[interface.Record]:
+    labels = pod["metadata"].get("labels") or {}
+    found = []
+    for record in context.services.objects.records(objects.POD_DISRUPTION_BUDGETS, context.namespace):
+        spec = envelope.shared(record).get("spec") or {}
+        if selectors.from_object(spec.get("selector")).matches(labels):
+            found.append(record)
+    return found
+
+
+async def _spend(context: contexts.Context, pod: Object, *, dry_run: bool) -> None:
+    """Take one disruption out of the pod's budget: one commit, so that the budget is never overdrawn. Raises 429."""
+    store = context.services.store
+    for _ in range(_ATTEMPTS):
+        records = _budgets(context, pod)
+        if not records:
+            return
+        if len(records) > 1:
+            raise errors.StatusError(
+                500,
+                "InternalError",
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            )
+        budget = envelope.parse(records[0])
+        if may_evict_unhealthy(budget, pod):
+            return
+        spend(budget, pod["metadata"]["name"], clock.rfc3339(context.services.clock.now()))
+        if dry_run:
+            return
+        try:
+            await store.update(records[0].key, envelope.encode(budget), records[0].mod_revision)
+        except (interface.RevisionMismatch, interface.KeyMissing):
+            continue
+        return
+    raise errors.too_many_requests(_VIOLATION, 1)
+
+
+def may_evict_unhealthy(budget: Object, pod: Object) -> bool:
+    """A running pod that is not ready may go without a disruption, as far as the budget's policy says so."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    if any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions):
+        return False
+    if (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
+        return True
+    status = budget.get("status") or {}
+    return bool(status.get("currentHealthy", 0) >= status.get("desiredHealthy", 0) > 0)
+
+
+def spend(budget: Object, pod_name: str, now: str) -> None:
+    """Raises 429 with the cause that tells why."""
+    metadata, status = budget["metadata"], budget.setdefault("status", {})
+    name = metadata["name"]
+    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        raise _violated(
+            f"The disruption budget {name} is still being processed by the server.", _PROCESSING_RETRY_SECONDS
+        )
+    disrupted = status.setdefault("disruptedPods", {})
+    if len(disrupted) > _MOST_DISRUPTED:
+        raise errors.forbidden(
+            "policy",
+            "poddisruptionbudgets",
+            name,
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        )
+    if status.get("disruptionsAllowed", 0) <= 0:
+        raise _violated(
+            f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} healthy pods and has "
+            f"{status.get('currentHealthy', 0)} currently",
+            0,
+        )
+    status["disruptionsAllowed"] -= 1
+    disrupted[pod_name] = now
+
+
+def _violated(why: str, retry_after_seconds: int) -> errors.StatusError:
+    error = errors.too_many_requests(_VIOLATION, retry_after_seconds)
+    error.causes = (errors.Cause("DisruptionBudget", why, ""),)
+    return error
+
+
+async def _tell(context: contexts.Context) -> None:
+    """The pod's status says why it goes."""
+    store = context.services.store
+    for _ in range(_ATTEMPTS):
+        record = store.get(context.key)
+        if record is None:
+            raise context.not_found()
+        pod = envelope.parse(record)
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+        }
+        binding.set_condition(pod, condition, clock.rfc3339(context.services.clock.now()))
+        try:
+            await store.update(record.key, envelope.encode(pod), record.mod_revision)
+        except interface.RevisionMismatch:
+            continue
+        except interface.KeyMissing:
+            raise context.not_found() from None
+        return

@@ -1,0 +1,132 @@
+"""The way to a node's kubelet: address, client certificate, and requests that are passed on to it."""
+
+import urllib.parse
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from pinnace.api import errors
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver import envelope, objects
+from pinnace.apiserver.subresources import piping
+from pinnace.web import client, messages
+
+Object = dict[str, Any]
+
+_ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS")
+_DEFAULT_PORT = 10250
+_CONNECT_SECONDS = 30.0
+# Of one connection alone, or ours to say.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "content-length",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_CREDENTIALS = frozenset({"authorization"})
+_REFUSAL_BYTES = 1 << 20
+
+
+def node_url(context: contexts.Context, name: str) -> str:
+    """`https://address:port` of a node's kubelet. Raises 404, 503."""
+    node = context.services.objects.get(objects.NODES, "", name)
+    if node is None:
+        raise errors.not_found("", "nodes", name)
+    status = node.get("status") or {}
+    by_type = {address.get("type"): address.get("address") for address in status.get("addresses") or ()}
+    address = next((by_type[kind] for kind in _ADDRESS_TYPES if by_type.get(kind)), "")
+    if not address:
+        raise errors.StatusError(
+            503, "ServiceUnavailable", f"no preferred addresses found; known addresses: {list(by_type)}"
+        )
+    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or _DEFAULT_PORT
+    return f"https://{bracketed(address)}:{port}"
+
+
+def bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def pod_of(context: contexts.Context) -> Object:
+    record = context.services.objects.record(objects.PODS, context.namespace, context.name)
+    if record is None:
+        raise context.not_found()
+    return envelope.parse(record)
+
+
+def container_of(context: contexts.Context, pod: Object) -> str:
+    """The container that is meant; the only one when none is named. Raises 400."""
+    spec = pod.get("spec") or {}
+    wanted = context.query.text("container")
+    main = [container["name"] for container in spec.get("containers") or ()]
+    others = [
+        container["name"] for field in ("initContainers", "ephemeralContainers") for container in spec.get(field) or ()
+    ]
+    if wanted:
+        if wanted not in (*main, *others):
+            raise errors.bad_request(f"container {wanted} is not valid for pod {context.name}")
+        return wanted
+    if len(main) == 1:
+        return str(main[0])
+    text = f"a container name must be specified for pod {context.name}, choose one of: [{' '.join(main)}]"
+    init = [container["name"] for container in spec.get("initContainers") or ()]
+    if init:
+        text += f" or one of the init containers: [{' '.join(init)}]"
+    raise errors.bad_request(text)
+
+
+def encoded(values: Mapping[str, Sequence[str]], names: Sequence[str]) -> str:
+    """A query string of the parameters `names`, as far as they were given."""
+    return urllib.parse.urlencode([(name, value) for name in names for value in values.get(name, ())])
+
+
+def wants_upgrade(request: messages.Request) -> bool:
+    return "upgrade" in request.headers.get("connection", "").lower() and bool(request.headers.get("upgrade"))
+
+
+async def forward(context: contexts.Context, http: client.HttpClient, url: str) -> messages.Answer:
+    """Pass the request on to `url` and its answer back; an upgrade becomes a pipe of bytes. Raises 503."""
+    request = context.request
+    try:
+        if wants_upgrade(request):
+            return await _upgraded(request, http, url)
+        body: bytes | AsyncIterator[bytes] = b""
+        if request.method in ("POST", "PUT", "PATCH"):
+            body = request.body.chunks()
+        response = await http.request(
+            request.method, url, headers=_passed_on(request.headers), body=body, timeout=_CONNECT_SECONDS
+        )
+    except client.ConnectError as error:
+        raise errors.StatusError(503, "ServiceUnavailable", f"error trying to reach service: {error}") from None
+    headers = [(name, value) for name, value in response.headers.items() if name not in _HOP_BY_HOP]
+    return messages.Response(response.status, headers, response.chunks())
+
+
+def _passed_on(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Without what names this connection, and without the client's own credentials: the kubelet trusts ours."""
+    return [
+        (name, value)
+        for name, value in headers.items()
+        if name not in _HOP_BY_HOP and name not in _CREDENTIALS and not name.startswith("impersonate-")
+    ]
+
+
+async def _upgraded(request: messages.Request, http: client.HttpClient, url: str) -> messages.Answer:
+    fields = [*_passed_on(request.headers), ("Upgrade", request.headers["upgrade"])]
+    status, headers, far, body = await http.upgrade(request.method, url, headers=fields, timeout=_CONNECT_SECONDS)
+    if far is None:
+        kept = [(name, value) for name, value in headers.items() if name not in _HOP_BY_HOP]
+        return messages.Response(status, kept, body)
+    other = far
+    shown = [(name, value) for name, value in headers.items() if name not in _HOP_BY_HOP or name == "upgrade"]
+
+    async def run(near: messages.Duplex) -> None:
+        await piping.pipe(near, other)
+
+    return messages.Upgrade(shown, run)

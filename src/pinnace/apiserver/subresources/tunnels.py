@@ -1,0 +1,212 @@
+"""pods/log, exec, attach, portforward and the proxies: requests that the API server passes on.
+
+Authorised here, carried out there. Streams are passed through as they come; the protocols inside an upgraded connection are
+between the client and the kubelet.
+"""
+
+import urllib.parse
+from typing import Any
+
+from pinnace.api import errors
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver import envelope, objects, respond
+from pinnace.apiserver.authz import attributes as authz
+from pinnace.apiserver.authz import authorizer
+from pinnace.apiserver.subresources import kubelet
+from pinnace.web import client, messages
+
+Object = dict[str, Any]
+
+_LOG_OPTIONS = (
+    "follow",
+    "previous",
+    "sinceSeconds",
+    "sinceTime",
+    "timestamps",
+    "tailLines",
+    "limitBytes",
+    "stream",
+)
+
+
+class Tunnels:
+    """`kubelets` speaks with the API server's client certificate; `others` with what pods and services serve themselves."""
+
+    def __init__(
+        self, kubelets: client.HttpClient | None, others: client.HttpClient, decide: authorizer.Authorizer
+    ) -> None:
+        self._kubelets = kubelets
+        self._others = others
+        self._authorizer = decide
+
+    def _kubelet(self) -> client.HttpClient:
+        if self._kubelets is None:
+            raise errors.StatusError(503, "ServiceUnavailable", "this API server has no way to the kubelets")
+        return self._kubelets
+
+    async def log(self, context: contexts.Context) -> messages.Answer:
+        pod = kubelet.pod_of(context)
+        _check_log_options(context)
+        container = kubelet.container_of(context, pod)
+        node = (pod.get("spec") or {}).get("nodeName")
+        if not node:
+            return respond.text("")
+        path = f"/containerLogs/{context.namespace}/{context.name}/{container}"
+        query = kubelet.encoded(context.query.values, _LOG_OPTIONS)
+        url = f"{kubelet.node_url(context, node)}{path}?{query}"
+        answer = await kubelet.forward(context, self._kubelet(), url)
+        if isinstance(answer, messages.Response) and answer.status >= 400:
+            raise await _refused(answer)
+        return answer
+
+    async def exec(self, context: contexts.Context) -> messages.Answer:
+        return await self._into_container(context, "exec")
+
+    async def attach(self, context: contexts.Context) -> messages.Answer:
+        return await self._into_container(context, "attach")
+
+    async def _into_container(self, context: contexts.Context, verb: str) -> messages.Answer:
+        self._require_create(context)
+        pod = kubelet.pod_of(context)
+        container = kubelet.container_of(context, pod)
+        values = context.query
+        options: list[tuple[str, str]] = []
+        for theirs, ours in (("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")):
+            if values.flag(theirs):
+                options.append((ours, "1"))
+        if not any(values.flag(stream) for stream in ("stdin", "stdout", "stderr")):
+            raise errors.bad_request("you must specify at least 1 of stdin, stdout, stderr")
+        options += [("command", word) for word in values.all("command")]
+        path = f"/{verb}/{context.namespace}/{context.name}/{container}?{urllib.parse.urlencode(options)}"
+        return await kubelet.forward(context, self._kubelet(), self._host(context, pod) + path)
+
+    async def port_forward(self, context: contexts.Context) -> messages.Answer:
+        self._require_create(context)
+        pod = kubelet.pod_of(context)
+        query = kubelet.encoded(context.query.values, ("ports",))
+        path = f"/portForward/{context.namespace}/{context.name}?{query}"
+        return await kubelet.forward(context, self._kubelet(), self._host(context, pod) + path)
+
+    def _require_create(self, context: contexts.Context) -> None:
+        """A WebSocket begins with a GET, but runs commands all the same: who may only read may not."""
+        if context.request.method == "GET" and kubelet.wants_upgrade(context.request):
+            asked = authz.Attributes("create", "", "v1", "pods", context.subresource, context.namespace, context.name)
+            self._authorizer.require(context.user, asked)
+
+    def _host(self, context: contexts.Context, pod: Object) -> str:
+        node = (pod.get("spec") or {}).get("nodeName")
+        if not node:
+            raise errors.bad_request(f"pod {context.name} does not have a host assigned")
+        return kubelet.node_url(context, node)
+
+    async def node_proxy(self, context: contexts.Context) -> messages.Answer:
+        name, _, port = context.name.partition(":")
+        base = kubelet.node_url(context, name)
+        if port and port != base.rpartition(":")[2]:
+            raise errors.bad_request(f"the kubelet of {name} listens on another port than {port}")
+        return await kubelet.forward(context, self._kubelet(), base + _rest(context))
+
+    async def pod_proxy(self, context: contexts.Context) -> messages.Answer:
+        scheme, name, port = split_proxy_name(context.name)
+        pod = context.services.objects.record(objects.PODS, context.namespace, name)
+        if pod is None:
+            raise errors.not_found("", "pods", name)
+        found = envelope.parse(pod)
+        address = (found.get("status") or {}).get("podIP")
+        if not address:
+            raise errors.StatusError(503, "ServiceUnavailable", f"pod {name} has no address yet")
+        number = port or _first_port(found)
+        return await self._to(context, scheme, address, number)
+
+    async def service_proxy(self, context: contexts.Context) -> messages.Answer:
+        """To one of the service's endpoints that are ready."""
+        scheme, name, port = split_proxy_name(context.name)
+        service = context.services.objects.get(objects.SERVICES, context.namespace, name)
+        if service is None:
+            raise errors.not_found("", "services", name)
+        found = _service_port(service, port)
+        if found is None:
+            raise errors.StatusError(503, "ServiceUnavailable", f'no service port "{port}" found for service "{name}"')
+        addresses = list(_endpoints(context, name, found.get("name", "")))
+        if not addresses:
+            raise errors.StatusError(503, "ServiceUnavailable", f'no endpoints available for service "{name}"')
+        address, number = context.services.rng.choice(addresses)
+        return await self._to(context, scheme, address, str(number))
+
+    async def _to(self, context: contexts.Context, scheme: str, address: str, port: str) -> messages.Answer:
+        url = f"{scheme or 'http'}://{kubelet.bracketed(address)}:{port}{_rest(context)}"
+        return await kubelet.forward(context, self._others, url)
+
+
+def split_proxy_name(name: str) -> tuple[str, str, str]:
+    """(scheme, name, port) of `name`, `name:port`, `https:name:port`. Raises 400."""
+    parts = name.split(":")
+    if len(parts) == 1:
+        return "", parts[0], ""
+    if len(parts) == 2:
+        return "", parts[0], parts[1]
+    if len(parts) == 3 and parts[0] in ("http", "https", ""):
+        return parts[0], parts[1], parts[2]
+    raise errors.bad_request(f'invalid proxy request "{name}": expected [scheme:]name[:port]')
+
+
+def _rest(context: contexts.Context) -> str:
+    """Path and query below `proxy`, encoded again."""
+    path = urllib.parse.quote(context.tail or "/", safe="/:@!$&'()*+,;=~-._")
+    return f"{path}?{context.request.query}" if context.request.query else path
+
+
+def _first_port(pod: Object) -> str:
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        for port in container.get("ports") or ():
+            return str(port["containerPort"])
+    return "80"
+
+
+def _service_port(service: Object, wanted: str) -> Object | None:
+    ports = (service.get("spec") or {}).get("ports") or []
+    if not wanted:
+        return ports[0] if len(ports) == 1 else next((port for port in ports if not port.get("name")), None)
+    return next((port for port in ports if wanted in (port.get("name"), str(port.get("port")))), None)
+
+
+def _endpoints(context: contexts.Context, service: str, port_name: str) -> list[tuple[str, int]]:
+    found = []
+    for item in context.services.objects.all(objects.ENDPOINT_SLICES, context.namespace):
+        if (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != service:
+            continue
+        numbers = [port["port"] for port in item.get("ports") or () if (port.get("name") or "") == port_name]
+        for endpoint in item.get("endpoints") or ():
+            if (endpoint.get("conditions") or {}).get("ready") is not False:
+                found += [(address, number) for address in endpoint.get("addresses") or () for number in numbers]
+    return found
+
+
+def _check_log_options(context: contexts.Context) -> None:
+    """Raises 400, 422."""
+    values = context.query
+    causes = []
+    for field in ("tailLines", "sinceSeconds", "limitBytes"):
+        number = values.number(field)
+        least = 0 if field == "tailLines" else 1
+        if number is not None and number < least:
+            why = "must be greater than 0" if least else "must be greater than or equal to 0"
+            causes.append(errors.Cause("FieldValueInvalid", f"Invalid value: {number}: {why}", field))
+    if values.text("sinceSeconds") and values.text("sinceTime"):
+        why = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+        causes.append(errors.Cause("FieldValueForbidden", why, ""))
+    if causes:
+        raise errors.invalid("", "PodLogOptions", context.name, causes)
+
+
+async def _refused(answer: messages.Response) -> errors.StatusError:
+    """The kubelet's refusal, as a Status: its text says why."""
+    text = b""
+    if not isinstance(answer.body, (bytes, list, tuple)):
+        async for chunk in answer.body:  # type: ignore[union-attr]
+            text += chunk if isinstance(chunk, bytes) else b"".join(chunk)
+    else:
+        text = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+    said = text.decode("utf-8", "replace").strip()
+    reasons = {400: "BadRequest", 404: "NotFound", 403: "Forbidden", 401: "Unauthorized"}
+    return errors.StatusError(answer.status, reasons.get(answer.status, "InternalError"), said or "the kubelet refused")
