@@ -16,9 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-import httptools
-
-from pinnace.web import bodies, duplex, messages, wire
+from pinnace.web import bodies, duplex, messages, request_parser, wire
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +27,9 @@ MAX_DISCARD = 256 * 1024
 LINGER_SECONDS = 1.0
 """How long a connection stays half open after an answer that ends it, lest a reset overtakes the answer."""
 
-_NAMES: dict[bytes, str] = {
-    name.encode(): name.lower()
-    for name in (
-        "Accept", "Accept-Encoding", "Authorization", "Connection", "Content-Length", "Content-Type", "Expect", "Host", "If-None-Match",
-        "Kubectl-Command", "Kubectl-Session", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Version",
-        "Transfer-Encoding", "Upgrade", "User-Agent", "X-Stream-Protocol-Version",
-    )
-}  # fmt: skip
-_METHODS: dict[bytes, str] = {
-    name.encode(): name for name in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-}
+END_SECONDS = 1.0
+"""How long a request that only reads goes on after its client has ended its writes."""
+
 _SAFE_METHODS = frozenset(("GET", "HEAD"))
 
 
@@ -78,40 +68,19 @@ class Owner(Protocol):
     def remove(self, connection: "Connection") -> None: ...
 
 
-@dataclasses.dataclass(slots=True, eq=False)
-class Exchange:
-    """A request in the queue, or the refusal of one (`refusal`: status and text)."""
-
-    request: messages.Request
-    body: bodies.IncomingBody | None = None
-    keep_alive: bool = True
-    is_http10: bool = False
-    wants_upgrade: bool = False
-    refusal: tuple[int, str] | None = None
-
-
 class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._limits = owner.limits
         self._transport: Any = None
-        self._parser: Any = None
         self._peer = messages.Peer()
-        # the request that is being parsed
-        self._target = b""
-        self._headers: dict[str, str] = {}
-        self._head_size = 0
-        self._in_head = True
-        self._current: Exchange | None = None
-        self._unparsed = 0
-        self._early: list[bytes] | None = None
+        self._parser: request_parser.RequestParser
         # what waits and what runs
-        self._queue: deque[Exchange] = deque()
+        self._queue: deque[request_parser.Exchange] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._worker: asyncio.Task[None] | None = None
         self._can_cancel = True
         self._is_lost = False
-        self._is_closing = False
         self._is_reading = True
         self._gate = duplex.WriteGate()
         self._since = owner.monotonic()
@@ -119,16 +88,19 @@ class Connection(asyncio.Protocol):
         self._stalled_since = 0.0
         self._body_mark = (-1, 0.0)
         self._is_switched = False
+        self._is_streaming = False
 
     # ------------------------------------------------------------ the socket
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._peer = peer_of(transport)
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = request_parser.RequestParser(
+            self._peer, self._limits.head_bytes, self._enqueue, self._update_reading, self._send_continue
+        )
         self._transport.set_write_buffer_limits(high=self._limits.write_bytes)
         if not self._owner.add(self):
-            self._is_closing = True
+            self._parser.is_ended = True
             self._transport.write(
                 wire.encode_head(wire.status_line(503), (), "Content-Length: 0\r\nConnection: close\r\n")
             )
@@ -140,8 +112,19 @@ class Connection(asyncio.Protocol):
         self._forget_if_done()
 
     def eof_received(self) -> bool:
-        # The transport closes itself: an HTTP client that ends its writes has gone. What it asked to change still happens.
-        return False
+        """Returns whether the connection stays open for the answers to what came before."""
+        self._parser.is_ended = True
+        if self._transport.get_extra_info("ssl_object") is not None or self._is_streaming:
+            return False
+        if not (self.is_busy or self._queue):
+            return False
+        # Some clients end their writes and wait for the answer; most have gone. What only reads gets a moment.
+        asyncio.get_running_loop().call_later(END_SECONDS, self._close_if_reading)
+        return True
+
+    def _close_if_reading(self) -> None:
+        if self._can_cancel:
+            self._transport.close()
 
     def pause_writing(self) -> None:
         self._stalled_since = self._owner.monotonic()
@@ -152,76 +135,20 @@ class Connection(asyncio.Protocol):
         self._gate.resume()
 
     def data_received(self, data: bytes) -> None:
-        if self._early is not None:
-            self._early.append(data)
-            self._update_reading()
-            return
-        if self._is_closing:
-            return
-        if self._in_head and not self._unparsed:
-            self._head_since = self._owner.monotonic()
-        self._unparsed += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # The handler decides whether this becomes another protocol: until then nothing is parsed.
-            self._early = [data[upgrade.args[0] :]] if upgrade.args[0] < len(data) else []
-        except httptools.HttpParserError as error:
-            self._refuse_rest(400, str(error.__context__ or error))
-        else:
-            if self._unparsed > self._limits.head_bytes:
-                self._refuse_rest(431, "the request's header is too large")
-
-    # ------------------------------------------------------------ the parser
-
-    def on_message_begin(self) -> None:
-        self._headers = {}
-        self._target = b""
-        self._head_size = 0
-        self._in_head = True
-
-    def on_url(self, url: bytes) -> None:
-        self._target = self._target + url if self._target else url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
-        if not self._in_head:  # a trailer
-            if self._head_size > self._limits.head_bytes:
-                raise ValueError("the trailer is too large")
-            return
-        key = _NAMES.get(name)
-        if key is None:
-            key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        if text.endswith((" ", "\t")):
-            text = text.rstrip(" \t")
-        headers = self._headers
-        headers[key] = text if key not in headers else wire.join_fields(key, headers[key], text)
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._unparsed = 0
-        self._head_since = 0.0
-        headers = self._headers
         parser = self._parser
-        method = parser.get_method()
-        exchange = Exchange(
-            messages.Request(
-                _METHODS.get(method) or method.decode(), "", "", headers, messages.BytesBody(), self._peer
-            ),
-            keep_alive=parser.should_keep_alive(),
-            is_http10=parser.get_http_version() == "1.0",
-            wants_upgrade=parser.should_upgrade(),
-        )
-        self._fill(exchange)
-        self._current = exchange
-        if exchange.refusal is not None:
-            exchange.keep_alive = False
-            self._is_closing = True
-        self._queue.append(exchange)
-        self._start_work()
+        try:
+            parser.feed(data)
+        except request_parser.Malformed as error:
+            self._refuse_rest(error.status, error.text)
+        if parser.early is not None:
+            self._update_reading()
+        elif not parser.is_in_head:
+            self._head_since = 0.0
+        elif not self._head_since:
+            self._head_since = self._owner.monotonic()
 
-    def _start_work(self) -> None:
+    def _enqueue(self, exchange: request_parser.Exchange) -> None:
+        self._queue.append(exchange)
         if len(self._queue) >= MAX_QUEUED:
             self._update_reading()
         if self._worker is None:
@@ -229,68 +156,19 @@ class Connection(asyncio.Protocol):
         elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def _fill(self, exchange: Exchange) -> None:
-        """The request's target and body, or why it is refused."""
-        headers, request = exchange.request.headers, exchange.request
-        if self._head_size + len(self._target) > self._limits.head_bytes:
-            exchange.refusal = 431, "the request's header is too large"
-            return
-        try:
-            request.path, request.query = wire.split_target(self._target)
-        except wire.BadTarget as error:
-            exchange.refusal = 400, str(error)
-            return
-        if "host" not in headers and not exchange.is_http10:
-            exchange.refusal = 400, "missing required Host header"
-            return
-        length = headers.get("content-length")
-        if length == "0":
-            length = None
-        if length is None and "transfer-encoding" not in headers:
-            return
-        expectation = headers.get("expect")
-        if expectation is not None and expectation.lower() != "100-continue":
-            exchange.refusal = 417, f"unknown expectation {expectation}"
-            return
-        incoming = bodies.IncomingBody(
-            int(length) if length is not None else None,
-            on_change=self._update_reading,
-            on_wanted=self._send_continue if expectation is not None and not exchange.is_http10 else bodies.nothing,
-        )
-        exchange.body = request.body = incoming
-        if exchange.wants_upgrade:
-            incoming.finish()  # what follows the header belongs to the other protocol
-
-    def on_body(self, data: bytes) -> None:
-        self._unparsed = 0
-        if self._current is not None and self._current.body is not None:
-            self._current.body.feed(data)
-
-    def on_message_complete(self) -> None:
-        self._unparsed = 0
-        self._in_head = True
-        self._head_size = 0
-        current, self._current = self._current, None
-        if current is not None:
-            if current.body is not None:
-                current.body.finish()
-            self._is_closing = self._is_closing or not current.keep_alive
-
     def _refuse_rest(self, status: int, text: str) -> None:
-        """The bytes make no sense: answer what came before, then say so and close."""
-        if self._is_closing and self._current is None:
-            return
-        self._is_closing = True
-        current, self._current = self._current, None
-        refusal = Exchange(messages.Request("GET", ""), keep_alive=False, refusal=(status, text))
-        if current is not None and current in self._queue:
-            self._queue.remove(current)
-        elif current is not None:
+        """The bytes make no sense, or take too long: answer what came before, then say so and close."""
+        parser = self._parser
+        parser.is_ended = True
+        current, parser.current = parser.current, None
+        if current is not None and current not in self._queue:
+            # It is being answered: its handler learns that the body is broken.
             if current.body is not None:
                 current.body.fail(messages.Disconnected(text))
             return
-        self._queue.append(refusal)
-        self._start_work()
+        if current is not None:
+            self._queue.remove(current)
+        self._enqueue(request_parser.Exchange(messages.Request("GET", ""), keep_alive=False, refusal=(status, text)))
 
     # ------------------------------------------------------------ the worker
 
@@ -309,7 +187,7 @@ class Connection(asyncio.Protocol):
                     if not await self._serve(exchange):
                         break
                     self._since = self._owner.monotonic()
-                elif self._is_closing or self._owner.is_stopping:
+                elif self._parser.is_ended or self._owner.is_stopping:
                     break
                 else:
                     self._wake = asyncio.get_running_loop().create_future()
@@ -329,10 +207,10 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         finally:
             self._worker = None
-            self._is_closing = True
+            self._parser.is_ended = True
             self._forget_if_done()
 
-    async def _serve(self, exchange: Exchange) -> bool:
+    async def _serve(self, exchange: request_parser.Exchange) -> bool:
         """Answer one request. Returns whether the connection can go on."""
         if exchange.refusal is not None:
             await self._send(exchange, _refusal(*exchange.refusal), keep_alive=False)
@@ -357,7 +235,7 @@ class Connection(asyncio.Protocol):
         finally:
             self._can_cancel = True
 
-    async def _answer(self, exchange: Exchange) -> tuple[messages.Answer, bool]:
+    async def _answer(self, exchange: request_parser.Exchange) -> tuple[messages.Answer, bool]:
         """The handler's answer, or what stands for its error; and whether the connection is still sound."""
         request = exchange.request
         try:
@@ -372,7 +250,7 @@ class Connection(asyncio.Protocol):
             log.exception("%s %s failed", request.method, request.path)
             return _refusal(500, "internal error"), True
 
-    async def _send(self, exchange: Exchange, response: messages.Response, *, keep_alive: bool) -> bool:
+    async def _send(self, exchange: request_parser.Exchange, response: messages.Response, *, keep_alive: bool) -> bool:
         payload = response.body
         if isinstance(payload, AsyncIterator):
             try:
@@ -395,7 +273,7 @@ class Connection(asyncio.Protocol):
 
     async def _send_stream(
         self,
-        exchange: Exchange,
+        exchange: request_parser.Exchange,
         response: messages.Response,
         stream: AsyncIterator[messages.Chunk],
         *,
@@ -410,6 +288,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._encode_head(exchange, response, keep_alive, framing))
         if exchange.request.method == "HEAD" or wire.has_no_body(response.status):
             return keep_alive
+        self._is_streaming = True
         try:
             async for chunk in stream:
                 await self._write(wire.chunk_pieces(chunk) if framing else _pieces(chunk))
@@ -420,6 +299,8 @@ class Connection(asyncio.Protocol):
             log.exception("%s %s failed while its answer was streamed", exchange.request.method, exchange.request.path)
             self._transport.abort()
             return False
+        finally:
+            self._is_streaming = False
         if framing:
             self._transport.write(wire.LAST_CHUNK)
         return keep_alive
@@ -433,7 +314,7 @@ class Connection(asyncio.Protocol):
     async def _switch(self, answer: messages.Upgrade) -> None:
         await self._gate.wait()
         self._transport.write(wire.encode_head(wire.status_line(101), answer.headers, "Connection: Upgrade\r\n"))
-        raw = duplex.TransportDuplex(b"".join(self._early or ()), on_lost=self._on_duplex_lost)
+        raw = duplex.TransportDuplex(b"".join(self._parser.early or ()), on_lost=self._on_duplex_lost)
         raw.connection_made(self._transport)
         self._transport.set_protocol(raw)
         self._can_cancel, self._is_switched = False, True
@@ -446,7 +327,9 @@ class Connection(asyncio.Protocol):
         finally:
             await raw.close()
 
-    def _encode_head(self, exchange: Exchange, response: messages.Response, keep_alive: bool, framing: str) -> bytes:
+    def _encode_head(
+        self, exchange: request_parser.Exchange, response: messages.Response, keep_alive: bool, framing: str
+    ) -> bytes:
         if wire.has_no_body(response.status):
             framing = ""
         if not keep_alive:
@@ -457,7 +340,7 @@ class Connection(asyncio.Protocol):
             wire.status_line(response.status), response.headers, framing + self._owner.general_lines()
         )
 
-    def _can_keep_alive(self, exchange: Exchange) -> bool:
+    def _can_keep_alive(self, exchange: request_parser.Exchange) -> bool:
         """Whether the next request can be found after this one's body; what is left of the body will be dropped."""
         if not exchange.keep_alive or self._owner.is_stopping:
             return False
@@ -466,9 +349,9 @@ class Connection(asyncio.Protocol):
             incoming.discard()
             is_short = incoming.expected is not None and incoming.expected - incoming.received <= MAX_DISCARD
             return is_short and "expect" not in exchange.request.headers
-        if self._early is not None:
+        if self._parser.early is not None:
             # An upgrade that was not taken up: what follows the header is HTTP again, unless it was this request's body.
-            early, self._early = self._early, None
+            early = self._parser.refuse_upgrade()
             if incoming is not None:
                 return False
             asyncio.get_running_loop().call_soon(self._feed_again, early)
@@ -490,7 +373,7 @@ class Connection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         """The server stops: no further request is wanted here."""
         if self._worker is None:
-            self._is_closing = True
+            self._parser.is_ended = True
             self._transport.close()
         elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
@@ -502,16 +385,16 @@ class Connection(asyncio.Protocol):
             return
         if self._stalled_since and now - self._stalled_since > limits.stall_seconds:
             self._transport.abort()
-        elif self._current is not None:
-            self._check_body(self._current, now)
+        elif self._parser.current is not None:
+            self._check_body(self._parser.current, now)
         elif self._head_since:
             if now - self._head_since > limits.head_seconds:
                 self._refuse_rest(408, "the request's header took too long")
         elif not self.is_busy and not self._queue and now - self._since > limits.idle_seconds:
-            self._is_closing = True
+            self._parser.is_ended = True
             self.close_if_idle()
 
-    def _check_body(self, exchange: Exchange, now: float) -> None:
+    def _check_body(self, exchange: request_parser.Exchange, now: float) -> None:
         incoming = exchange.body
         if incoming is None or not incoming.is_waiting:
             self._body_mark = (-1, now)
@@ -522,11 +405,11 @@ class Connection(asyncio.Protocol):
 
     def _close_gently(self) -> None:
         transport = self._transport
-        if self._current is None or self._is_lost or transport.is_closing() or not transport.can_write_eof():
+        if self._parser.current is None or self._is_lost or transport.is_closing() or not transport.can_write_eof():
             transport.close()
             return
         # The client still sends: closing now would answer its bytes with a reset that may overtake the answer.
-        self._is_closing = True
+        self._parser.is_ended = True
         with contextlib.suppress(OSError):  # the client may have reset the connection
             transport.write_eof()
         if not self._is_reading:
@@ -538,7 +421,7 @@ class Connection(asyncio.Protocol):
         self._is_lost = True
         error = messages.Disconnected("the client is gone")
         self._gate.fail(error)
-        for exchange in (self._current, *self._queue):
+        for exchange in (self._parser.current, *self._queue):
             if exchange is not None and exchange.body is not None:
                 exchange.body.fail(error)
         if self._worker is not None and self._can_cancel:
@@ -557,11 +440,11 @@ class Connection(asyncio.Protocol):
             self._transport.write(wire.CONTINUE)
 
     def _update_reading(self) -> None:
-        current = self._current
+        current = self._parser.current
         is_full = (
             len(self._queue) >= MAX_QUEUED
             or (current is not None and current.body is not None and current.body.is_full)
-            or (self._early is not None and sum(map(len, self._early)) > bodies.HELD_BYTES)
+            or (self._parser.early is not None and sum(map(len, self._parser.early)) > bodies.HELD_BYTES)
         )
         if is_full is self._is_reading and not self._transport.is_closing():
             self._is_reading = not is_full

@@ -376,6 +376,19 @@ def test_a_stream_is_closed_when_its_client_goes_away(run: Run) -> None:
 
 
 @LOOPS
+def test_a_client_that_ends_its_writes_still_gets_its_answers(run: Run) -> None:
+    async def main() -> None:
+        async with serving(echo) as (_, port), connected(port) as wire:
+            wire.send(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /2 HTTP/1.1\r\nHost: x\r\n\r\n")
+            wire.writer.write_eof()
+            assert (await wire.answer())[2] == b"GET /1  "
+            assert (await wire.answer())[2] == b"POST /2  "
+            assert await wire.is_closed()
+
+    run(main())
+
+
+@LOOPS
 def test_only_reading_handlers_are_cancelled_when_the_client_goes_away(run: Run) -> None:
     async def main() -> None:
         ends: dict[str, str] = {}
