@@ -159,9 +159,9 @@ async def _converse(end: RemoteEnd, options: Options, open_streams: OpenStreams)
     output = asyncio.create_task(_carry_output(end, streams))
     try:
         await asyncio.wait({pump, output}, return_when=asyncio.FIRST_COMPLETED)
-        await duplex.settle(pump, quiet=QUIET)
         # A client that went away while the process still runs gets no answer: the exec is killed, an attach let go.
-        status = _status_of(output, options) if output.done() else None
+        status = _status_of(output if output.done() else pump, options)
+        await duplex.settle(pump, quiet=QUIET)
     finally:
         await duplex.settle(pump, output, quiet=QUIET)
         await streams.close()
@@ -175,13 +175,16 @@ async def _carry_output(end: RemoteEnd, streams: interface.Streams) -> int:
     return await streams.wait()
 
 
-def _status_of(output: "asyncio.Task[int]", options: Options) -> Mapping[str, Any] | None:
+def _status_of(task: "asyncio.Task[int] | asyncio.Task[None]", options: Options) -> Mapping[str, Any] | None:
+    """What to tell the client once `task` has ended: the one that carries output with an exit code, the other with None."""
     try:
-        code = output.result()
+        code = task.result()
     except messages.Disconnected:
         return None
     except interface.EngineError as error:
         return failed(options, error)
+    if code is None:
+        return None
     return SUCCESS if code == 0 or options.is_attach else exited(code)
 
 

@@ -344,6 +344,28 @@ def test_every_websocket_protocol_frames_statuses_and_closes_as_it_should(protoc
     run(main)
 
 
+def test_an_engine_that_fails_midway_is_an_internal_error() -> None:
+    async def main() -> None:
+        async with serving() as (node, url):
+            async with socket_to(url, "stdin=1&stdout=1&command=sleep&command=1000", "v4.channel.k8s.io") as socket:
+                await socket.receive()
+
+                async def broken(data: bytes) -> None:
+                    raise interface.EngineError("the monitor is gone")
+
+                async with asyncio.timeout(5):
+                    while not node.processes:  # noqa: ASYNC110  # there is no event to wait for
+                        await asyncio.sleep(0.01)
+                node.processes[0].write = broken  # type: ignore[method-assign]
+                await socket.send(b"\x00x")
+                status = json.loads((await everything(socket))[3])
+            assert (status["code"], status["reason"]) == (500, "InternalError")
+            assert status["message"].endswith("error executing command in container: the monitor is gone")
+            assert node.processes[0].closed.is_set()
+
+    run(main)
+
+
 def test_v5_closes_stdin_and_nothing_else_does() -> None:
     async def main() -> None:
         async with serving() as (_, url):
@@ -371,7 +393,9 @@ def test_streams_that_were_not_asked_for_stay_silent_and_terminals_have_no_stder
                 await socket.send(b"\x00not asked for")
                 await socket.send(b'\x04{"Width":80,"He')
                 await socket.send(b'\x04ight":24}\n{"width":1,"height":2}')
-                node.processes or await asyncio.sleep(0.1)
+                async with asyncio.timeout(5):
+                    while not node.processes:  # noqa: ASYNC110  # there is no event to wait for
+                        await asyncio.sleep(0.01)
                 await node.processes[0].close_stdin()
                 got = await everything(socket)
             assert got.keys() == {1, 3}

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pinnace.web import client, connection, messages, origin, server, tls
+from pinnace.web import client, connection, duplex, messages, origin, server, tls
 
 LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 Run = Callable[[Awaitable[None]], None]
@@ -244,6 +244,9 @@ def test_unix_sockets(run: Run, tmp_path: Path) -> None:
         async def handler(request: messages.Request) -> messages.Answer:
             return messages.Response(200, (), f"{request.path}?{request.query} {request.peer}".encode())
 
+        abandoned = server.HttpServer(handler)
+        await abandoned.start_unix(tmp_path / "x.sock")
+        await abandoned.stop(grace=0)
         one = server.HttpServer(handler)
         await one.start_unix(tmp_path / "x.sock")
         async with opened() as http:
@@ -279,6 +282,39 @@ def test_upgrade_and_its_refusal(run: Run) -> None:
             await raw.close()
             with pytest.raises(messages.Disconnected):
                 await raw.write(b"more")
+
+    run(main())
+
+
+@LOOPS
+def test_an_upgrade_can_be_relayed_with_its_half_closes(run: Run) -> None:
+    """What the API server does between kubectl and a kubelet."""
+
+    async def main() -> None:
+        async def shout(raw: messages.Duplex) -> None:
+            while data := await raw.read():
+                await raw.write(data.upper())
+            await raw.write(b"<end>")
+
+        async def inner(request: messages.Request) -> messages.Answer:
+            return messages.Upgrade((("Upgrade", "shout"),), shout)
+
+        async with serving(inner) as inner_url, opened() as to_inner:
+
+            async def outer(request: messages.Request) -> messages.Answer:
+                _, headers, there, _ = await to_inner.upgrade("GET", inner_url, headers=[("Upgrade", "shout")])
+                assert there is not None
+                return messages.Upgrade((("Upgrade", headers["upgrade"]),), lambda here: duplex.relay(here, there))
+
+            async with serving(outer) as url, opened() as http:
+                _, _, raw, _ = await http.upgrade("GET", url, headers=[("Upgrade", "shout")])
+                assert raw is not None
+                await raw.write(b"hello")
+                assert await raw.read() == b"HELLO"
+                await raw.end()
+                assert await raw.read() == b"<end>"
+                assert await raw.read() == b""
+                await raw.close()
 
     run(main())
 

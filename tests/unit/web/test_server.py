@@ -534,6 +534,27 @@ def test_stop_cuts_what_outlives_the_grace(run: Run) -> None:
 
 
 @LOOPS
+def test_stop_cuts_upgraded_connections_too(run: Run) -> None:
+    async def main() -> None:
+        async def wait(raw: messages.Duplex) -> None:
+            await raw.read()
+
+        async def handler(request: messages.Request) -> messages.Answer:
+            return messages.Upgrade((("Upgrade", "x"),), wait)
+
+        one = server.HttpServer(handler)
+        port = await one.start("127.0.0.1", 0)
+        async with connected(port) as wire:
+            wire.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+            await wire.head()
+            await one.stop(grace=0.05)
+            assert one.connection_count == 0
+            assert await wire.is_closed()
+
+    run(main())
+
+
+@LOOPS
 def test_an_upgrade_hands_over_the_connection_with_what_came_early(run: Run) -> None:
     async def main() -> None:
         async def shout(raw: messages.Duplex) -> None:
