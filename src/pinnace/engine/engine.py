@@ -19,23 +19,36 @@ from pinnace.engine import (
     stop,
 )
 from pinnace.kit import clock
+from pinnace.oci import registries
 
 
 class Engine:
     """Implements `interface.Engine`.
 
     `root`: blobs, layers, records, writable layers; kept. `run`: mounts, pins, sockets; may vanish at a reboot. `cgroup_parent`: the one
-    group below which all of ours lie (`/pinnace-<name>`). One engine per pair of folders at a time.
+    group below which all of ours lie (`/pinnace-<name>`). `registry_settings`: as `oci.registries.load_registries` reads them;
+    `docker_config`: a `~/.docker/config.json` whose logins are used where a pull brings none. One engine per pair of folders at a time.
     """
 
-    def __init__(self, root: pathlib.Path, run: pathlib.Path, cgroup_parent: str, time: clock.Clock) -> None:
+    def __init__(
+        self,
+        root: pathlib.Path,
+        run: pathlib.Path,
+        cgroup_parent: str,
+        time: clock.Clock,
+        registry_settings: registries.Registries | None = None,
+        docker_config: pathlib.Path | None = None,
+    ) -> None:
         self._here = machine.Machine(root, run, cgroup_parent, time)
-        self.images: interface.Images = images.EngineImages(self._here)
+        self._images = images.EngineImages(self._here, registry_settings or registries.Registries(), docker_config)
+        self.images: interface.Images = self._images
 
     async def open(self) -> None:
         await recovery.recover(self._here)
+        self._images.open()
 
     async def close(self) -> None:
+        await self._images.close()
         await self._here.close()
 
     async def create_sandbox(self, spec: interface.SandboxSpec) -> interface.Sandbox:

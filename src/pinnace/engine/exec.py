@@ -10,7 +10,6 @@ import secrets
 import signal
 import socket
 import struct
-import subprocess
 import termios
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -172,7 +171,7 @@ class ExecStreams:
     async def _start_pipes(self, stdin: bool) -> list[tuple[int, Literal["stdout", "stderr"]]]:
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         err_read, err_write = os.pipe2(os.O_CLOEXEC)
-        in_read = subprocess.DEVNULL
+        in_read = process.NULL
         if stdin:
             in_read, self._input = os.pipe2(os.O_CLOEXEC)
             os.set_blocking(self._input, False)

@@ -4,8 +4,11 @@ import asyncio
 import pathlib
 from collections.abc import AsyncIterator, Sequence
 
-from pinnace.engine import interface, machine
-from pinnace.oci import images, references
+from pinnace.engine import carrier, interface, machine
+from pinnace.oci import content, images, pull, references, registries
+
+# Interrupted downloads are resumed for a day.
+KEEP_BLOBS_NS = 24 * 3600 * 1_000_000_000
 
 
 def describe(record: images.ImageRecord) -> interface.Image:
@@ -39,8 +42,20 @@ def find(here: machine.Machine, reference: str) -> interface.Image:
 class EngineImages:
     """Implements `interface.Images`."""
 
-    def __init__(self, here: machine.Machine) -> None:
+    def __init__(
+        self, here: machine.Machine, settings: registries.Registries, docker_config: pathlib.Path | None
+    ) -> None:
         self._here = here
+        self._docker_config = docker_config
+        self._carrier = carrier.Carrier()
+        self._blobs = content.ContentStore(here.root)
+        self._puller = pull.Puller(here.images, self._blobs, settings, self._carrier, here.clock)
+
+    def open(self) -> None:
+        self._blobs.open(drop_older_than_ns=self._here.now_ns() - KEEP_BLOBS_NS)
+
+    async def close(self) -> None:
+        await self._carrier.close()
 
     async def list(self) -> Sequence[interface.Image]:
         return tuple(describe(record) for record in self._here.images.list())
@@ -51,9 +66,14 @@ class EngineImages:
     async def pull(
         self, reference: str, credentials: interface.Credentials | None = None
     ) -> AsyncIterator[interface.Progress]:
-        if not reference:
-            yield interface.Progress("", "")
-        raise interface.ImageError("pulling is not available", is_permanent=True)
+        try:
+            login = await self._login(reference, credentials)
+            async for step in self._puller.pull(reference, login):
+                yield interface.Progress(step.item, step.status, step.current, step.total)
+        except pull.PullError as error:
+            raise interface.ImageError(str(error), is_permanent=error.is_permanent) from error
+        except registries.SettingsError as error:
+            raise interface.ImageError(str(error), is_permanent=True) from error
 
     async def load(self, archive: pathlib.Path) -> AsyncIterator[interface.Progress]:
         try:
@@ -87,3 +107,14 @@ class EngineImages:
             return names
         removed = await asyncio.to_thread(here.images.collect, here.layers_in_use())
         return (*names, record.id, *removed)
+
+    async def _login(self, reference: str, given: interface.Credentials | None) -> registries.Login:
+        if given is not None:
+            return registries.Login(given.username, given.password, given.identity_token)
+        if self._docker_config is None:
+            return registries.Login()
+        try:
+            domain = references.parse(reference).domain
+        except references.InvalidReference as error:
+            raise interface.ImageError(str(error), is_permanent=True) from error
+        return await registries.docker_login(domain, self._docker_config)

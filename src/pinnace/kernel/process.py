@@ -16,6 +16,8 @@ from pinnace.kernel import pidfd
 
 DEFAULT_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 READ_SIZE = 1 << 16
+NULL = subprocess.DEVNULL
+"""In the place of a descriptor: /dev/null."""
 
 
 class ProcessError(Exception):

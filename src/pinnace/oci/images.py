@@ -11,10 +11,12 @@ import json
 import logging
 import pathlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
 from pinnace.kit import files
 from pinnace.oci import archive, compression, configuration, layers, references, tar
+
+LayerSource = layers.LayerSource
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +40,6 @@ class ImageRecord:
     references: tuple[str, ...]
     digests: tuple[str, ...]
     size: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LayerSource:
-    """Where a layer's archive lies."""
-
-    diff_id: str
-    path: pathlib.Path
-    offset: int
-    length: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,19 +94,19 @@ class ImageStore:
     async def add(
         self,
         raw: bytes,
-        sources: Sequence[LayerSource],
+        fetch: Callable[[str], Awaitable[LayerSource]],
         names: Sequence[str],
         digests: Sequence[str] = (),
         on_progress: Callable[[str, int], None] = lambda _diff_id, _read: None,
     ) -> ImageRecord:
-        """Unpack what is missing (in parallel), then record the image under `names` (full references). Raises BadImage."""
+        """Fetch and unpack the layers that are missing (in parallel), then record the image under `names` (full references).
+
+        `fetch` is asked by diffID. Raises BadImage, and whatever `fetch` raises.
+        """
         try:
             parsed = configuration.parse_configuration(raw)
             with self.layers.keep(parsed.diff_ids):
-                await self._unpack(sources, on_progress)
-                missing = [diff_id for diff_id in parsed.diff_ids if not self.layers.has(diff_id)]
-                if missing:
-                    raise BadImage(f"layer {missing[0]} is missing")
+                await self._unpack(parsed.diff_ids, fetch, on_progress)
                 return self._record(raw, parsed, names, digests)
         except (configuration.ConfigurationError, layers.LayerError) as error:
             raise BadImage(str(error)) from error
@@ -179,17 +171,20 @@ class ImageStore:
 
     async def _load_one(self, path: pathlib.Path, image: archive.ArchivedImage) -> AsyncIterator[Step]:
         names = [str(references.parse(name)) for name in image.names]
-        sources = [
-            LayerSource(diff_id, path, section.offset, section.length)
+        sources = {
+            diff_id: LayerSource(diff_id, path, section.offset, section.length)
             for diff_id, section in zip(image.parsed.diff_ids, image.layers, strict=True)
-        ]
-        lengths = {source.diff_id: source.length for source in sources}
+        }
+
+        async def fetch(diff_id: str) -> LayerSource:
+            return sources[diff_id]
+
         steps: asyncio.Queue[Step] = asyncio.Queue()
 
         def on_progress(diff_id: str, read: int) -> None:
-            steps.put_nowait(Step(diff_id[7:19], "Loading layer", read, lengths[diff_id]))
+            steps.put_nowait(Step(diff_id[7:19], "Loading layer", read, sources[diff_id].length))
 
-        work = asyncio.create_task(self.add(image.raw, sources, names, (), on_progress))
+        work = asyncio.create_task(self.add(image.raw, fetch, names, (), on_progress))
         try:
             while not work.done() or not steps.empty():
                 following = asyncio.ensure_future(steps.get())
@@ -203,22 +198,19 @@ class ImageStore:
             work.cancel()
         yield Step(names[0] if names else record.id, "Loaded image", record.size, record.size)
 
-    async def _unpack(self, sources: Sequence[LayerSource], on_progress: Callable[[str, int], None]) -> None:
-        unique = {source.diff_id: source for source in sources}
-
-        async def unpack(source: LayerSource) -> None:
-            await self.layers.add(
-                source.diff_id,
-                source.path,
-                source.offset,
-                source.length,
-                functools.partial(on_progress, source.diff_id),
-            )
+    async def _unpack(
+        self,
+        diff_ids: Sequence[str],
+        fetch: Callable[[str], Awaitable[LayerSource]],
+        on_progress: Callable[[str, int], None],
+    ) -> None:
+        async def unpack(diff_id: str) -> None:
+            await self.layers.add(diff_id, functools.partial(fetch, diff_id), functools.partial(on_progress, diff_id))
 
         try:
             async with asyncio.TaskGroup() as group:
-                for source in unique.values():
-                    group.create_task(unpack(source))
+                for diff_id in dict.fromkeys(diff_ids):
+                    group.create_task(unpack(diff_id))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
 

@@ -5,13 +5,13 @@ A layer is complete or not there: it is unpacked beside and renamed into place. 
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
 import secrets
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from typing import Any
 
 from pinnace.kernel import paths, process
@@ -22,6 +22,16 @@ WORKER = ("-I", "-m", "pinnace.oci.unpack_worker")
 
 class LayerError(Exception):
     """A layer could not be unpacked: what was wrong with it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LayerSource:
+    """Where a layer's archive lies."""
+
+    diff_id: str
+    path: pathlib.Path
+    offset: int
+    length: int
 
 
 class LayerStore:
@@ -72,16 +82,16 @@ class LayerStore:
                     del self._pinned[diff_id]
 
     async def add(
-        self, diff_id: str, source: pathlib.Path, offset: int, length: int, on_progress: Callable[[int], None]
+        self, diff_id: str, fetch: Callable[[], Awaitable[LayerSource]], on_progress: Callable[[int], None]
     ) -> None:
-        """Unpack a layer archive (plain, gzip or zstd) that lies in a file. Returns at once when the layer is there.
+        """Unpack a layer archive (plain, gzip or zstd) that `fetch` brings into a file. Returns at once when the layer is there.
 
-        `on_progress`: bytes of the source read so far. Raises LayerError.
+        `on_progress`: bytes of the source read so far. Raises LayerError, and whatever `fetch` raises.
         """
         while not self.has(diff_id):
             running = self._running.get(diff_id)
             if running is None:
-                running = asyncio.create_task(self._unpack(diff_id, source, offset, length, on_progress))
+                running = asyncio.create_task(self._fetch_and_unpack(diff_id, fetch, on_progress))
                 self._running[diff_id] = running
                 running.add_done_callback(lambda _: self._running.pop(diff_id, None))
                 try:
@@ -116,16 +126,19 @@ class LayerStore:
             raise LayerError(f"not a sha256 digest: {diff_id[:100]!r}")
         return digest
 
-    async def _unpack(
-        self, diff_id: str, source: pathlib.Path, offset: int, length: int, on_progress: Callable[[int], None]
+    async def _fetch_and_unpack(
+        self, diff_id: str, fetch: Callable[[], Awaitable[LayerSource]], on_progress: Callable[[int], None]
     ) -> None:
+        await self._unpack(diff_id, await fetch(), on_progress)
+
+    async def _unpack(self, diff_id: str, source: LayerSource, on_progress: Callable[[int], None]) -> None:
         folder = self._temporary / f"{self._hex(diff_id)}-{secrets.token_hex(4)}"
         async with self._slots:
             try:
                 (folder / "diff").mkdir(parents=True, mode=0o755)
                 (folder / "diff").chmod(0o755)
                 request = {
-                    "source": str(source), "offset": offset, "length": length,
+                    "source": str(source.path), "offset": source.offset, "length": source.length,
                     "destination": str(folder / "diff"), "diff_id": diff_id,
                 }  # fmt: skip
                 answer = await _run_worker(request, on_progress)
@@ -144,7 +157,7 @@ async def _run_worker(request: dict[str, Any], on_progress: Callable[[int], None
         # One request is smaller than a pipe's buffer: this write never waits.
         os.write(in_write, json.dumps(request).encode())
         child = process.spawn(
-            (sys.executable, *WORKER), stdin=in_read, stdout=out_write, stderr=subprocess.DEVNULL,
+            (sys.executable, *WORKER), stdin=in_read, stdout=out_write, stderr=process.NULL,
             environment=process.DEFAULT_ENVIRONMENT,
         )  # fmt: skip
     except process.ProcessError as error:
