@@ -5,6 +5,7 @@ from typing import Protocol
 from pinnace.assemble import places, settings
 from pinnace.client import client, events
 from pinnace.controllers import manager
+from pinnace.controllers import settings as controller_settings
 from pinnace.kit import clock, tasks
 from pinnace.scheduler import loop as scheduler
 
@@ -16,10 +17,10 @@ class Clients(Protocol):
 def start(
     supervisor: tasks.Supervisor, clients: Clients, where: places.Places, cluster: settings.Cluster, time: clock.Clock
 ) -> None:
-    controller_settings = manager.Settings(
+    options = controller_settings.Settings(
         cluster_cidr=cluster.pod_cidr, root_certificate=(where.pki / "ca.crt").read_text()
     )
-    supervisor.start("controllers", lambda: manager.run(clients.of, time, controller_settings))
+    supervisor.start("controllers", lambda: manager.run(clients.of, time, options))
     api = clients.of("system:kube-scheduler")
     recorder = events.EventRecorder(api, "default-scheduler", time)
     supervisor.start("scheduler events", recorder.run)

@@ -44,7 +44,10 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     network = bridge.BridgeNetwork(network_settings(where, cluster, await pod_range(api, cluster, time)))
     await network.open()
     recorder = events.EventRecorder(api, "kubelet", time, host=cluster.node_name)
-    kubelet = agent.Kubelet(api, engine, network, time, node_settings(where, cluster), recorder)
+    volumes_api = connect.over_tls(where.pki, cluster.url, "volumes", user_agent="kubelet")
+    kubelet = agent.Kubelet(
+        api, engine, network, time, node_settings(where, cluster), recorder, volumes_api=volumes_api
+    )
     control = web_server.HttpServer(node_control.handler(engine.images), time=time)
     listener = web_server.HttpServer(endpoint.handler(kubelet, api), time=time)
     names: dns.DnsServer | None = None
@@ -68,6 +71,7 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
         await control.stop(STOP_SECONDS)
         await engine.close()
         await network.close()
+        await volumes_api.close()
         await proxy_api.close()
         await api.close()
 
@@ -179,4 +183,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-

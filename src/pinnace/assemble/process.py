@@ -19,7 +19,10 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run `main` on uvloop until it returns; it usually waits for `stop_requested()`."""
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
-        level=os.environ.get("PINNACE_LOG_LEVEL", "INFO"), format=LOG_FORMAT, datefmt="%Y-%m-%dT%H:%M:%S", stream=sys.stderr
+        level=os.environ.get("PINNACE_LOG_LEVEL", "INFO"),
+        format=LOG_FORMAT,
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        stream=sys.stderr,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -6,10 +6,10 @@ Controllers and scheduler reach the API through `client` over a `DirectTransport
 authorisation, admission and watches are the same as over the network.
 """
 
-import asyncio
 import pathlib
 import sys
 
+from pinnace.apiserver import envelope
 from pinnace.apiserver import server as apiserver
 from pinnace.apiserver import settings as apiserver_settings
 from pinnace.apiserver import users
@@ -21,12 +21,11 @@ from pinnace.web import messages, tls
 from pinnace.web import server as web_server
 
 STOP_SECONDS = 5.0
-COMPONENT_GROUPS = (users.AUTHENTICATED,)
 
 
 async def run(where: places.Places, cluster: settings.Cluster) -> None:
     time = clock.SystemClock()
-    store = await sqlite.open_store(where.store, apiserver.stamp, time)
+    store = await sqlite.open_store(where.store, envelope.stamp, time)
     api = apiserver.ApiServer(store, time, api_settings(where, cluster))
     await api.start()
     listener = web_server.HttpServer(api.handle, time=time)
@@ -70,7 +69,7 @@ class DirectClients:
 
     def of(self, name: str) -> client.Client:
         """`system:kube-scheduler`, `system:serviceaccount:kube-system:job-controller` … with the groups that follow from it."""
-        groups = COMPONENT_GROUPS
+        groups: tuple[str, ...] = (users.AUTHENTICATED,)
         account = users.split_service_account(name)
         if account is not None:
             groups = (users.SERVICE_ACCOUNTS, f"{users.SERVICE_ACCOUNTS}:{account[0]}", *groups)

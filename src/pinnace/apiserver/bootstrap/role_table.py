@@ -249,6 +249,11 @@ CLUSTER_ROLES = (
         ),
     ),
     Role(
+        # Ours: the node agent deletes the data of released local volumes, which the node's own identity may not.
+        "system:pinnace:local-volumes",
+        ("get list watch patch update | core | persistentvolumes",),
+    ),
+    Role(
         "system:persistent-volume-provisioner",
         (
             "create delete get list watch | core | persistentvolumes",
@@ -709,6 +714,11 @@ CLUSTER_ROLE_BINDINGS = (
     Binding("system:monitoring", "ClusterRole system:monitoring", ("Group system:monitoring",)),
     Binding("system:node", "ClusterRole system:node", ()),
     Binding("system:node-proxier", "ClusterRole system:node-proxier", ("User system:kube-proxy",)),
+    Binding(
+        "system:pinnace:local-volumes",
+        "ClusterRole system:pinnace:local-volumes",
+        ("User system:pinnace:local-volumes",),
+    ),
     Binding(
         "system:public-info-viewer",
         "ClusterRole system:public-info-viewer",
