@@ -1,4 +1,4 @@
-"""`/openapi/v2`, `/openapi/v3` and the keys of service-account tokens: documents, made once and kept as bytes."""
+"""`/openapi/v2`, `/openapi/v3`: documents, made once and kept as bytes."""
 
 import asyncio
 import hashlib
@@ -8,8 +8,7 @@ import orjson
 
 from pinnace.api import errors, openapi
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import negotiate, respond, settings
-from pinnace.apiserver.authn import tokens
+from pinnace.apiserver import negotiate
 from pinnace.web import messages
 
 _V3 = "/openapi/v3/"
@@ -57,26 +56,3 @@ async def _document(context: contexts.Context, name: str, make: Callable[[], obj
     if context.request.headers.get("if-none-match") == tag:
         return messages.Response(304, headers, b"")
     return messages.Response(200, headers, body)
-
-
-class OpenId:
-    """What others need to check this cluster's service-account tokens."""
-
-    def __init__(self, issuer: tokens.Issuer, options: settings.Settings) -> None:
-        self._issuer = issuer
-        self._options = options
-
-    async def configuration(self, _: contexts.Context) -> messages.Answer:
-        options = self._options
-        body = {
-            "issuer": options.service_account_issuer,
-            "jwks_uri": f"https://{options.advertise_address}:{options.advertise_port}/openid/v1/jwks",
-            "response_types_supported": ["id_token"],
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": sorted({key.algorithm for key in self._issuer.keys}),
-        }
-        return respond.value(body)
-
-    async def keys(self, _: contexts.Context) -> messages.Answer:
-        body = {"keys": [key.to_jwk() for key in self._issuer.keys]}
-        return messages.Response(200, (("Content-Type", "application/jwk-set+json"),), orjson.dumps(body))

@@ -17,7 +17,7 @@ from pinnace.apiserver import (
     metrics,
     negotiate,
     objects,
-    openapi_routes,
+    openid,
     query,
     respond,
     routes,
@@ -64,7 +64,7 @@ class ApiServer:
             objects=stored,
             clock=time,
             settings=options,
-            admission=plugins.build(stored, self.authorizer, options, time, rng),
+            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer),
             rng=rng,
             ticker=ticker.Ticker(time),
         )
@@ -80,7 +80,7 @@ class ApiServer:
         self._routes = routes.Table(
             registry,
             wiring.special(self.authorizer, issuer, self._bearer, options, tunnel),
-            wiring.plain(checks, self._metrics, openapi_routes.OpenId(issuer, options)),
+            wiring.plain(checks, self._metrics, openid.OpenId(issuer, options)),
             wiring.below(checks),
         )
         self._metrics.gauge(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pinnace.apiserver import discovery, health, metrics, openapi_routes, routes, settings
+from pinnace.apiserver import discovery, health, metrics, openid, routes, settings
 from pinnace.apiserver.authn import reviews as authn_reviews
 from pinnace.apiserver.authn import tokens
 from pinnace.apiserver.authz import authorizer
@@ -82,7 +82,7 @@ def _proxied(handler: routes.Handler) -> Mapping[str, routes.Route]:
     return {method: routes.Route(verb, handler, is_long=True) for method, verb in verbs.items()}
 
 
-def plain(checks: health.Health, counters: metrics.Metrics, keys: openapi_routes.OpenId) -> dict[str, routes.Route]:
+def plain(checks: health.Health, counters: metrics.Metrics, keys: openid.OpenId) -> dict[str, routes.Route]:
     return {
         "/api": routes.Route("get", discovery.core_versions),
         "/apis": routes.Route("get", discovery.groups),
@@ -91,8 +91,6 @@ def plain(checks: health.Health, counters: metrics.Metrics, keys: openapi_routes
         "/readyz": routes.Route("get", checks.readyz),
         "/healthz": routes.Route("get", checks.healthz),
         "/metrics": routes.Route("get", health.Exposition(counters).metrics),
-        "/openapi/v2": routes.Route("get", openapi_routes.v2),
-        "/openapi/v3": routes.Route("get", openapi_routes.v3_index),
         "/.well-known/openid-configuration": routes.Route("get", keys.configuration),
         "/openid/v1/jwks": routes.Route("get", keys.keys),
     }
@@ -105,5 +103,4 @@ def below(checks: health.Health) -> dict[str, routes.Route]:
         "/livez/": routes.Route("get", checks.livez),
         "/readyz/": routes.Route("get", checks.readyz),
         "/healthz/": routes.Route("get", checks.healthz),
-        "/openapi/v3/": routes.Route("get", openapi_routes.v3_document),
     }

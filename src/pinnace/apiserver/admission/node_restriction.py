@@ -69,7 +69,8 @@ class NodeRestriction:
         if attributes.operation == "UPDATE":
             if attributes.subresource != "status":
                 raise _refuse(attributes, f"unexpected update of a pod by node {node}")
-            assert attributes.obj is not None and attributes.old is not None
+            assert attributes.obj is not None
+            assert attributes.old is not None
             if attributes.obj["metadata"].get("labels") != attributes.old["metadata"].get("labels"):
                 raise _refuse(attributes, f'node "{node}" cannot update labels through pod status')
 

@@ -6,13 +6,22 @@ from pinnace.apiserver import allocators, objects, settings
 from pinnace.apiserver.admission import (
     chain,
     default_toleration_seconds,
+    limit_ranger,
     namespace_lifecycle,
+    node_restriction,
     nodes,
+    owner_references,
+    pod_security,
     priority,
+    rbac_escalation,
+    resource_quota,
+    runtime_class,
     service_account,
     service_allocation,
     storage,
+    token_secrets,
 )
+from pinnace.apiserver.authn import tokens
 from pinnace.apiserver.authz import authorizer
 from pinnace.kit import clock
 
@@ -23,10 +32,34 @@ _ALL = _WRITES | _DELETE
 _ANY_PART = frozenset({"*"})
 
 _PODS = frozenset({("", "pods")})
+_SECRETS = frozenset({("", "secrets")})
 _SERVICES = frozenset({("", "services")})
 _NODES = frozenset({("", "nodes")})
 _PRIORITY = frozenset({("", "pods"), ("scheduling.k8s.io", "priorityclasses")})
 _CLAIMS = frozenset({("", "persistentvolumeclaims")})
+_RBAC = frozenset(
+    (rbac_escalation.GROUP, plural) for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
+)
+_NODES_OWN = frozenset(
+    {
+        ("", "nodes"),
+        ("", "pods"),
+        ("", "serviceaccounts"),
+        ("coordination.k8s.io", "leases"),
+        ("storage.k8s.io", "csinodes"),
+    }
+)
+_POD_MAKERS = _PODS | {
+    ("", "podtemplates"),
+    ("", "replicationcontrollers"),
+    ("apps", "daemonsets"),
+    ("apps", "deployments"),
+    ("apps", "replicasets"),
+    ("apps", "statefulsets"),
+    ("batch", "cronjobs"),
+    ("batch", "jobs"),
+}
+_POD_PARTS = frozenset({"", "ephemeralcontainers", "resize"})
 _STORAGE = _CLAIMS | {("", "persistentvolumes"), ("storage.k8s.io", "volumeattributesclasses")}
 
 
@@ -36,6 +69,7 @@ def build(
     options: settings.Settings,
     time: clock.Clock,
     rng: random.Random,
+    issuer: tokens.Issuer,
 ) -> chain.Chain:
     register = chain.Registration
     lifecycle = namespace_lifecycle.NamespaceLifecycle(stored)
@@ -45,15 +79,28 @@ def build(
     accounts = service_account.ServiceAccount(stored, time, rng)
     tolerations = default_toleration_seconds.DefaultTolerationSeconds()
     allocation = service_allocation.ServiceAllocation(stored, addresses, ports)
+    restriction = node_restriction.NodeRestriction(stored)
+    limits = limit_ranger.LimitRanger(stored)
+    owners = owner_references.OwnerReferences(decide, stored.registry)
+    security = pod_security.PodSecurity(stored, options.pod_security_default)
+    secrets = token_secrets.TokenSecrets(stored, issuer)
     return chain.Chain(
         (
             register("NamespaceLifecycle", _CREATE | _DELETE, None, _ANY_PART, lifecycle, lifecycle),
+            register("NodeRestriction", _ALL, _NODES_OWN, _ANY_PART, restriction, restriction),
+            register("LimitRanger", _CREATE, _PODS | _CLAIMS, mutator=limits, validator=limits),
             register("ServiceAccount", _CREATE, _PODS, mutator=accounts),
             register("TaintNodesByCondition", _CREATE, _NODES, mutator=nodes.TaintNodesByCondition()),
             register("Priority", _WRITES, _PRIORITY, mutator=priorities, validator=priorities),
             register("DefaultTolerationSeconds", _CREATE, _PODS, mutator=tolerations),
             register("DefaultStorageClass", _CREATE, _CLAIMS, mutator=storage.DefaultStorageClass(stored)),
             register("StorageObjectInUseProtection", _CREATE, _STORAGE, mutator=storage.StorageObjectInUseProtection()),
+            register("RuntimeClass", _CREATE, _PODS, mutator=runtime_class.RuntimeClass(stored)),
+            register("TokenSecrets", _WRITES, _SECRETS, mutator=secrets),
+            register("PodSecurity", _WRITES, _POD_MAKERS, _POD_PARTS, validator=security),
+            register("OwnerReferencesPermissionEnforcement", _WRITES, validator=owners),
+            register("RbacEscalation", _WRITES, _RBAC, validator=rbac_escalation.RbacEscalation(decide)),
+            register("ResourceQuota", _WRITES, None, validator=resource_quota.ResourceQuota(stored)),
             register("ServiceAllocation", _ALL, _SERVICES, mutator=allocation),
         )
     )

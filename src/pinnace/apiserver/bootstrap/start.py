@@ -86,6 +86,9 @@ async def _kubernetes_service(writes: writer.Writer, options: settings.Settings)
     }
     ports = service["spec"]["ports"]  # type: ignore[index]
     await writes.create_or_update(objects.SERVICES, service, _replacing("spec", "ports", ports))
+    if ipaddress.ip_address(options.advertise_address).is_loopback:
+        # Nobody else could reach this server there: the Service has an address and leads nowhere.
+        return
     endpoints = {
         "apiVersion": "v1",
         "kind": "Endpoints",

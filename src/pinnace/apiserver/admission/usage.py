@@ -1,0 +1,168 @@
+"""What an object counts for against a quota. Pure."""
+
+import decimal
+from collections.abc import Mapping
+from typing import Any
+
+from pinnace.api import qos, quantity
+
+Object = dict[str, Any]
+Usage = dict[str, decimal.Decimal]
+
+_ONE = decimal.Decimal(1)
+_COMPUTE = ("cpu", "memory", "ephemeral-storage")
+# Kinds that have a short name in quotas of their own, beside `count/<resource>.<group>`.
+_COUNTED = {
+    ("", "configmaps"): "configmaps",
+    ("", "persistentvolumeclaims"): "persistentvolumeclaims",
+    ("", "pods"): "pods",
+    ("", "replicationcontrollers"): "replicationcontrollers",
+    ("", "resourcequotas"): "resourcequotas",
+    ("", "secrets"): "secrets",
+    ("", "services"): "services",
+}
+
+
+def of(group: str, plural: str, obj: Object) -> Usage:
+    """Every quota resource that `obj` uses some of."""
+    used: Usage = {f"count/{plural}.{group}" if group else f"count/{plural}": _ONE}
+    if (group, plural) == ("", "pods"):
+        return used | _pod(obj)
+    if (group, plural) in _COUNTED:
+        used[_COUNTED[group, plural]] = _ONE
+    if (group, plural) == ("", "services"):
+        used |= _service(obj)
+    if (group, plural) == ("", "persistentvolumeclaims"):
+        used |= _claim(obj)
+    return used
+
+
+def is_terminal(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
+def _pod(pod: Object) -> Usage:
+    if is_terminal(pod):
+        return {}
+    used: Usage = {"pods": _ONE}
+    spec = pod.get("spec") or {}
+    for name, amount in pod_amounts(spec, "requests").items():
+        used[f"requests.{name}"] = amount
+        if name in _COMPUTE:
+            used[name] = amount
+    for name, amount in pod_amounts(spec, "limits").items():
+        if name in _COMPUTE:
+            used[f"limits.{name}"] = amount
+    return used
+
+
+def pod_amounts(spec: Object, field: str) -> Usage:
+    """The sum of the containers and sidecars, or the largest init container with the sidecars before it, and the overhead."""
+    total: Usage = {}
+    sidecars: Usage = {}
+    peak: Usage = {}
+    for container in spec.get("initContainers") or ():
+        own = _amounts(container, field)
+        if container.get("restartPolicy") == "Always":
+            sidecars = _sum(sidecars, own)
+            peak = _max(peak, sidecars)
+        else:
+            peak = _max(peak, _sum(sidecars, own))
+    for container in spec.get("containers") or ():
+        total = _sum(total, _amounts(container, field))
+    total = _max(_sum(total, sidecars), peak)
+    whole = (spec.get("resources") or {}).get(field) or {}
+    total |= {name: quantity.parse(text) for name, text in whole.items()}
+    overhead = {name: quantity.parse(text) for name, text in (spec.get("overhead") or {}).items()}
+    return _sum(total, overhead) if field == "requests" or total else total
+
+
+def _amounts(container: Object, field: str) -> Usage:
+    found: Mapping[str, str] = (container.get("resources") or {}).get(field) or {}
+    return {name: quantity.parse(text) for name, text in found.items()}
+
+
+def _sum(left: Usage, right: Usage) -> Usage:
+    return {name: left.get(name, decimal.Decimal(0)) + right.get(name, decimal.Decimal(0)) for name in {*left, *right}}
+
+
+def _max(left: Usage, right: Usage) -> Usage:
+    return {
+        name: max(left.get(name, decimal.Decimal(0)), right.get(name, decimal.Decimal(0))) for name in {*left, *right}
+    }
+
+
+def _service(service: Object) -> Usage:
+    spec = service.get("spec") or {}
+    ports = decimal.Decimal(len(spec.get("ports") or ()))
+    if spec.get("type") == "NodePort":
+        return {"services.nodeports": ports}
+    if spec.get("type") == "LoadBalancer":
+        has_ports = spec.get("allocateLoadBalancerNodePorts") is not False
+        return {"services.loadbalancers": _ONE, **({"services.nodeports": ports} if has_ports else {})}
+    return {}
+
+
+def _claim(claim: Object) -> Usage:
+    spec = claim.get("spec") or {}
+    text = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    amount = quantity.parse(text) if text else decimal.Decimal(0)
+    used = {"requests.storage": amount, "persistentvolumeclaims": _ONE}
+    name = spec.get("storageClassName")
+    if name:
+        used[f"{name}.storageclass.storage.k8s.io/requests.storage"] = amount
+        used[f"{name}.storageclass.storage.k8s.io/persistentvolumeclaims"] = _ONE
+    return used
+
+
+def in_scope(quota: Object, plural: str, obj: Object) -> bool:
+    """Whether the quota's scopes take in `obj`: scopes speak of pods alone."""
+    spec = quota.get("spec") or {}
+    terms = [{"scopeName": name, "operator": "Exists"} for name in spec.get("scopes") or ()]
+    terms += (spec.get("scopeSelector") or {}).get("matchExpressions") or []
+    if not terms:
+        return True
+    if plural != "pods":
+        return False
+    return all(_matches(term, obj.get("spec") or {}) for term in terms)
+
+
+def _matches(term: Object, spec: Object) -> bool:
+    match term.get("scopeName"):
+        case "Terminating":
+            return spec.get("activeDeadlineSeconds") is not None
+        case "NotTerminating":
+            return spec.get("activeDeadlineSeconds") is None
+        case "BestEffort":
+            return qos.of(spec) == "BestEffort"
+        case "NotBestEffort":
+            return qos.of(spec) != "BestEffort"
+        case "PriorityClass":
+            return _matches_value(term, spec.get("priorityClassName") or "")
+        case "CrossNamespacePodAffinity":
+            return _crosses_namespaces(spec)
+    return False
+
+
+def _matches_value(term: Object, value: str) -> bool:
+    values = term.get("values") or ()
+    match term.get("operator"):
+        case "Exists":
+            return bool(value)
+        case "DoesNotExist":
+            return not value
+        case "In":
+            return value in values
+    return value not in values
+
+
+def _crosses_namespaces(spec: Object) -> bool:
+    affinity = spec.get("affinity") or {}
+    for kind in ("podAffinity", "podAntiAffinity"):
+        found = affinity.get(kind) or {}
+        terms = list(found.get("requiredDuringSchedulingIgnoredDuringExecution") or ())
+        preferred = found.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        terms += [item.get("podAffinityTerm") or {} for item in preferred]
+        if any(term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms):
+            return True
+    return False
