@@ -25,36 +25,43 @@ def claim(
     owned: Iterable[Object],
     orphans: Iterable[Object],
     resource: resources.Resource,
+    finalizer: str = "",
 ) -> Claimed:
     """`owned`: what carries the owner's reference; `orphans`: what carries nobody's, in the owner's namespace.
 
-    What no longer matches is released, what matches and is nobody's is adopted; an owner that is being deleted does neither."""
+    What no longer matches is released, what matches and is nobody's is adopted; an owner that is being deleted does
+    neither. `finalizer` is set on what is adopted and taken from what is released."""
     result = Claimed([], [])
     is_going = objects.is_deleting(owner)
     for obj in owned:
         if selector.matches(objects.labels_of(obj)):
             result.objects.append(obj)
         elif not is_going:
-            result.writes.append(_release(obj, owner, resource))
+            result.writes.append(_release(obj, owner, resource, finalizer))
     if is_going or selector.is_everything:
         return result
     for obj in orphans:
         if selector.matches(objects.labels_of(obj)) and not objects.is_deleting(obj):
-            result.writes.append(_adopt(obj, owner, owner_resource, resource))
+            result.writes.append(_adopt(obj, owner, owner_resource, resource, finalizer))
             result.objects.append(obj)
     return result
 
 
 def _adopt(
-    obj: Object, owner: Object, owner_resource: resources.Resource, resource: resources.Resource
+    obj: Object, owner: Object, owner_resource: resources.Resource, resource: resources.Resource, finalizer: str
 ) -> actions.Patch:
-    reference = objects.owner_reference(owner, owner_resource)
+    # The uid makes the patch fail on an object that merely has the same name.
+    metadata: Object = {
+        "ownerReferences": [objects.owner_reference(owner, owner_resource)],
+        "uid": objects.uid_of(obj),
+    }
+    if finalizer:
+        metadata["finalizers"] = [finalizer]
     return actions.Patch(
         resource,
         objects.namespace_of(obj),
         objects.name_of(obj),
-        # The uid makes the patch fail on an object that merely has the same name.
-        {"metadata": {"ownerReferences": [reference], "uid": objects.uid_of(obj)}},
+        {"metadata": metadata},
         kind="strategic",
         only_if=actions.Exists(
             owner_resource, objects.namespace_of(owner), objects.name_of(owner), objects.uid_of(owner)
@@ -62,13 +69,16 @@ def _adopt(
     )
 
 
-def _release(obj: Object, owner: Object, resource: resources.Resource) -> actions.Patch:
+def _release(obj: Object, owner: Object, resource: resources.Resource, finalizer: str) -> actions.Patch:
     gone = {"$patch": "delete", "uid": objects.uid_of(owner)}
+    metadata: Object = {"ownerReferences": [gone], "uid": objects.uid_of(obj)}
+    if finalizer:
+        metadata["$deleteFromPrimitiveList/finalizers"] = [finalizer]
     return actions.Patch(
         resource,
         objects.namespace_of(obj),
         objects.name_of(obj),
-        {"metadata": {"ownerReferences": [gone], "uid": objects.uid_of(obj)}},
+        {"metadata": metadata},
         kind="strategic",
         is_optional=True,
     )

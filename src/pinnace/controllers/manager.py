@@ -10,6 +10,10 @@ from collections.abc import Callable, Sequence
 from pinnace.client import client, events, informer, resources
 from pinnace.controllers import (
     deployment,
+    endpoints,
+    endpointslice,
+    garbagecollector,
+    job,
     loop,
     namespace,
     replicaset,
@@ -20,6 +24,8 @@ from pinnace.kit import clock, tasks
 
 log = logging.getLogger(__name__)
 
+Settings = settings_module.Settings
+GARBAGE_COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 ApiFor = Callable[[str], client.Client]
 
 
@@ -35,9 +41,12 @@ def controllers(settings: settings_module.Settings) -> Sequence[loop.Controller]
     """Every controller with a plan, as the settings want it."""
     return [
         namespace.controller(),
-        *serviceaccount.controllers(settings.root_ca),
+        *serviceaccount.controllers(settings.root_certificate),
         replicaset.controller(),
         deployment.controller(),
+        job.controller(),
+        endpointslice.controller(),
+        endpoints.controller(),
     ]
 
 
@@ -61,6 +70,7 @@ class Manager:
         self._clock = time
         self.informers = Informers(api_for(loop.MANAGER), time)
         self._recorders: list[events.EventRecorder] = []
+        self.collector = self._make_collector(api_for(GARBAGE_COLLECTOR))
         self.loops = {
             controller.name: self._make(controller, api_for(controller.user_name))
             for controller in controllers(settings)
@@ -71,8 +81,19 @@ class Manager:
         self._recorders.append(recorder)
         return loop.Loop(controller, api, recorder, self.informers, self._clock)
 
+    def _make_collector(self, api: client.Client) -> garbagecollector.GarbageCollector:
+        recorder = events.EventRecorder(api, "garbage-collector-controller", self._clock)
+        self._recorders.append(recorder)
+        return garbagecollector.GarbageCollector(api, recorder, self._clock)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing to do until something changes or falls due."""
+        return self.collector.is_idle and all(each.is_idle for each in self.loops.values())
+
     async def run(self) -> None:
         async with tasks.Supervisor(self._clock) as supervisor:
+            supervisor.start("garbage collector", self.collector.run)
             for resource, source in self.informers.items():
                 supervisor.start(f"informer of {resource.plural}", source.run)
             for recorder in self._recorders:

@@ -5,10 +5,10 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    root_ca: str = ""
+    root_certificate: str = ""
     """PEM of the cluster's CA, published to every namespace as `kube-root-ca.crt`; empty: not published."""
-    cluster_cidrs: tuple[str, ...] = ()
-    """Ranges from which nodes get their podCIDR; empty: somebody else gives them out."""
+    cluster_cidr: str = ""
+    """Range from which nodes get their podCIDR; empty: somebody else gives them out."""
     node_cidr_mask: int = 24
     """Prefix length of a node's range: 24 holds 254 pods, more than upstream's limit of 110 per node."""
     node_monitor_period: float = 5.0
