@@ -13,10 +13,10 @@ import contextlib
 import dataclasses
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from pinnace.web import bodies, duplex, messages, request_parser, wire
+from pinnace.web import bodies, duplex, messages, request_parser, response_writer, wire
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +82,19 @@ class Connection(asyncio.Protocol):
         self._can_cancel = True
         self._is_lost = False
         self._is_reading = True
-        self._gate = duplex.WriteGate()
+        self._writer: response_writer.ResponseWriter
         self._since = owner.monotonic()
         self._head_since = 0.0
         self._stalled_since = 0.0
         self._body_mark = (-1, 0.0)
         self._is_switched = False
-        self._is_streaming = False
 
     # ------------------------------------------------------------ the socket
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._peer = peer_of(transport)
+        self._writer = response_writer.ResponseWriter(transport, self._owner.general_lines)
         self._parser = request_parser.RequestParser(
             self._peer, self._limits.head_bytes, self._enqueue, self._update_reading, self._send_continue
         )
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for the answers to what came before."""
         self._parser.is_ended = True
-        if self._transport.get_extra_info("ssl_object") is not None or self._is_streaming:
+        if self._transport.get_extra_info("ssl_object") is not None or self._writer.is_streaming:
             return False
         if not (self.is_busy or self._queue):
             return False
@@ -128,11 +128,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._stalled_since = self._owner.monotonic()
-        self._gate.pause()
+        self._writer.gate.pause()
 
     def resume_writing(self) -> None:
         self._stalled_since = 0.0
-        self._gate.resume()
+        self._writer.gate.resume()
 
     def data_received(self, data: bytes) -> None:
         parser = self._parser
@@ -251,68 +251,15 @@ class Connection(asyncio.Protocol):
             return _refusal(500, "internal error"), True
 
     async def _send(self, exchange: request_parser.Exchange, response: messages.Response, *, keep_alive: bool) -> bool:
-        payload = response.body
-        if isinstance(payload, AsyncIterator):
-            try:
-                return await self._send_stream(exchange, response, payload, keep_alive=keep_alive)
-            finally:
-                close = getattr(payload, "aclose", None)
-                if close is not None:
-                    await close()
-        if self._is_lost:
-            return False
+        is_stream = isinstance(response.body, AsyncIterator)
+        if is_stream and exchange.body is not None and not exchange.body.is_finished:
+            # The stream may still feed on the request's body: that is not dropped, and the connection is not used again.
+            keep_alive = False
         keep_alive = keep_alive and self._can_keep_alive(exchange)
-        pieces = _pieces(payload)
-        size = sum([len(piece) for piece in pieces])
-        head = self._encode_head(exchange, response, keep_alive, f"Content-Length: {size}\r\n")
-        if exchange.request.method == "HEAD" or wire.has_no_body(response.status):
-            self._transport.write(head)
-        else:
-            await self._write([head, *pieces])
-        return keep_alive
-
-    async def _send_stream(
-        self,
-        exchange: request_parser.Exchange,
-        response: messages.Response,
-        stream: AsyncIterator[messages.Chunk],
-        *,
-        keep_alive: bool,
-    ) -> bool:
-        if self._is_lost:
-            return False
-        # The stream may still feed on the request's body: that is not dropped, and the connection is not used again.
-        is_read = exchange.body is None or exchange.body.is_finished
-        keep_alive = keep_alive and is_read and self._can_keep_alive(exchange) and not exchange.is_http10
-        framing = "" if exchange.is_http10 else "Transfer-Encoding: chunked\r\n"
-        self._transport.write(self._encode_head(exchange, response, keep_alive, framing))
-        if exchange.request.method == "HEAD" or wire.has_no_body(response.status):
-            return keep_alive
-        self._is_streaming = True
-        try:
-            async for chunk in stream:
-                await self._write(wire.chunk_pieces(chunk) if framing else _pieces(chunk))
-        except messages.Disconnected:
-            raise
-        except Exception:
-            # The head is out: all that can still be said is that the body is not whole.
-            log.exception("%s %s failed while its answer was streamed", exchange.request.method, exchange.request.path)
-            self._transport.abort()
-            return False
-        finally:
-            self._is_streaming = False
-        if framing:
-            self._transport.write(wire.LAST_CHUNK)
-        return keep_alive
-
-    async def _write(self, pieces: Sequence[bytes]) -> None:
-        for block in wire.blocks(pieces):
-            self._transport.write(block)
-            if not self._gate.is_open:
-                await self._gate.wait()
+        return await self._writer.send(exchange, response, keep_alive=keep_alive) and keep_alive
 
     async def _switch(self, answer: messages.Upgrade) -> None:
-        await self._gate.wait()
+        await self._writer.gate.wait()
         self._transport.write(wire.encode_head(wire.status_line(101), answer.headers, "Connection: Upgrade\r\n"))
         raw = duplex.TransportDuplex(b"".join(self._parser.early or ()), on_lost=self._on_duplex_lost)
         raw.connection_made(self._transport)
@@ -326,19 +273,6 @@ class Connection(asyncio.Protocol):
             pass
         finally:
             await raw.close()
-
-    def _encode_head(
-        self, exchange: request_parser.Exchange, response: messages.Response, keep_alive: bool, framing: str
-    ) -> bytes:
-        if wire.has_no_body(response.status):
-            framing = ""
-        if not keep_alive:
-            framing += "Connection: close\r\n"
-        elif exchange.is_http10:
-            framing += "Connection: keep-alive\r\n"
-        return wire.encode_head(
-            wire.status_line(response.status), response.headers, framing + self._owner.general_lines()
-        )
 
     def _can_keep_alive(self, exchange: request_parser.Exchange) -> bool:
         """Whether the next request can be found after this one's body; what is left of the body will be dropped."""
@@ -420,7 +354,7 @@ class Connection(asyncio.Protocol):
     def _lose(self) -> None:
         self._is_lost = True
         error = messages.Disconnected("the client is gone")
-        self._gate.fail(error)
+        self._writer.gate.fail(error)
         for exchange in (self._parser.current, *self._queue):
             if exchange is not None and exchange.body is not None:
                 exchange.body.fail(error)
@@ -469,10 +403,6 @@ def peer_of(transport: asyncio.BaseTransport) -> messages.Peer:
         next((value for key, value in fields if key == "commonName"), ""),
         tuple(value for key, value in fields if key == "organizationName"),
     )
-
-
-def _pieces(chunk: messages.Chunk) -> Sequence[bytes]:
-    return [chunk] if isinstance(chunk, bytes) else chunk
 
 
 def _refusal(status: int, text: str) -> messages.Response:
