@@ -58,10 +58,8 @@ class StatusError(Exception):
         """Of an expired list: where to go on, without consistency (ListMeta.continue)."""
 
     def to_json(self) -> dict[str, Any]:
-        details: dict[str, Any] = {}
-        for key, value in (("name", self.name), ("group", self.group), ("kind", self.kind), ("uid", self.uid)):
-            if value:
-                details[key] = value
+        named = {"name": self.name, "group": self.group, "kind": self.kind, "uid": self.uid}
+        details: dict[str, Any] = {key: value for key, value in named.items() if value}
         if self.causes:
             details["causes"] = [cause.to_json() for cause in self.causes]
         if self.retry_after_seconds:

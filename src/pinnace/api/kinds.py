@@ -5,6 +5,7 @@ Built once from the compiled definitions; custom resources add their own `Kind`s
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from pinnace.api import builtin as table
@@ -35,6 +36,8 @@ class Kind:
     """Answered, never stored: SubjectAccessReview, TokenReview, ComponentStatus …"""
     custom_schema: schemas.Schema | None = dataclasses.field(default=None, compare=False, repr=False)
     """Of a custom resource, from `schema.from_openapi_v3`."""
+    custom_openapi: Mapping[str, Any] | None = dataclasses.field(default=None, compare=False, repr=False)
+    """The same as its definition wrote it, for the OpenAPI documents."""
 
     @property
     def api_version(self) -> str:

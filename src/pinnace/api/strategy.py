@@ -332,10 +332,6 @@ def _update_signing_request(new: Object, old: Object, subresource: str) -> None:
         _keep(new, old, "spec")
 
 
-def _create_daemon_set(obj: Object) -> None:
-    obj["spec"].pop("templateGeneration", None)
-
-
 _CREATE: dict[tuple[str, str], Callable[[Object], None]] = {
     ("", "Pod"): _create_pod,
     ("", "Namespace"): _create_namespace,
@@ -344,7 +340,6 @@ _CREATE: dict[tuple[str, str], Callable[[Object], None]] = {
     ("", "PersistentVolume"): _create_volume,
     ("", "PersistentVolumeClaim"): _create_claim,
     ("", "Node"): _create_node,
-    ("apps", "DaemonSet"): _create_daemon_set,
     ("batch", "Job"): _create_job,
     ("storage.k8s.io", "VolumeAttachment"): _create_attachment,
 }
