@@ -51,21 +51,24 @@ async def write_condition(api: client.Client, pod: pods.Pod, condition: Conditio
     now = clock.rfc3339(time.now())
     current = _scheduled_condition(pod)
     since = current.get("lastTransitionTime", now) if current.get("status") == "False" else now
-    status: dict[str, Any] = {
-        "conditions": [
-            {
-                "type": "PodScheduled",
-                "status": "False",
-                "reason": condition.reason,
-                "message": condition.message,
-                "lastProbeTime": None,
-                "lastTransitionTime": since,
-            }
-        ]
+    written = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastProbeTime": None,
+        "lastTransitionTime": since,
     }
+    status: dict[str, Any] = {"conditions": [written | _observed(pod)]}
     if condition.nominated_node is not None:
         status["nominatedNodeName"] = condition.nominated_node or None
     await _patch_status(api, pod, status)
+
+
+def _observed(pod: pods.Pod) -> dict[str, Any]:
+    """Which generation of the pod a condition speaks of."""
+    generation = pod.object["metadata"].get("generation")
+    return {"observedGeneration": generation} if generation else {}
 
 
 def _scheduled_condition(pod: pods.Pod) -> Mapping[str, Any]:
@@ -82,6 +85,7 @@ async def preempt(api: client.Client, victim: pods.Pod, scheduler: str, time: cl
         "message": f"{scheduler}: {DISRUPTED_MESSAGE}",
         "lastProbeTime": None,
         "lastTransitionTime": clock.rfc3339(time.now()),
+        **_observed(victim),
     }
     try:
         await _patch_status(api, victim, {"conditions": [condition]})

@@ -73,7 +73,7 @@ class Scheduler:
         self._watch(resources.PERSISTENT_VOLUME_CLAIMS, self._feed.claim_changed)
         self._watch(resources.POD_DISRUPTION_BUDGETS, lambda old, new: None)
         services = self._watch(resources.SERVICES, self._feed.service_changed)
-        self._watch(resources.PODS, self._feed.pod_changed)
+        self._watch(resources.PODS, self._feed.pod_changed, pods.reduce)
         self.profile = extend(defaults.profile(catalog, services.list, (self._volumes,)))
         rng = rng or random.Random()  # noqa: S311 - which of several equal nodes is no secret
         self._decider = decide.Decider(self.profile, self.nodes, rng)
@@ -103,8 +103,14 @@ class Scheduler:
             self._schedule(pod)
         return BATCH_PODS
 
-    def _watch(self, resource: resources.Resource, handler: informer.Handler) -> informer.Informer:
-        source = self._informers[resource.plural] = informer.Informer(self._api, resource, self._clock)
+    def _watch(
+        self,
+        resource: resources.Resource,
+        handler: informer.Handler,
+        transform: informer.Transform = informer.without_managed_fields,
+    ) -> informer.Informer:
+        source = informer.Informer(self._api, resource, self._clock, transform=transform)
+        self._informers[resource.plural] = source
         source.add_handler(handler)
         return source
 

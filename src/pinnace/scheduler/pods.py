@@ -203,7 +203,63 @@ _IRRELEVANT = frozenset(
         "dnsPolicy",
     )
 )
+_KEPT_METADATA = (
+    "name",
+    "namespace",
+    "uid",
+    "labels",
+    "resourceVersion",
+    "generation",
+    "ownerReferences",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
+_KEPT_SPEC = (
+    "affinity",
+    "nodeName",
+    "nodeSelector",
+    "overhead",
+    "preemptionPolicy",
+    "priority",
+    "resources",
+    "schedulerName",
+    "schedulingGates",
+    "tolerations",
+    "topologySpreadConstraints",
+)
+_KEPT_STATUS = ("phase", "nominatedNodeName", "startTime")
 _CONTAINER_FIELDS = ("image", "resources", "ports", "restartPolicy")
+
+
+def reduce(obj: Object) -> Object:
+    """The part of a pod that the scheduler looks at: a tenth of it, and most of that shared by pods of one template."""
+    metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status", {})
+    kept_spec = {key: spec[key] for key in _KEPT_SPEC if key in spec}
+    for key in ("containers", "initContainers"):
+        if key in spec:
+            kept_spec[key] = [_only(container, _CONTAINER_FIELDS) for container in spec[key]]
+    if "volumes" in spec:
+        kept_spec["volumes"] = [volume for volume in spec["volumes"] if _claim(volume, metadata["name"])]
+    kept_status = _only(status, _KEPT_STATUS)
+    conditions = [c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"]
+    if conditions:
+        kept_status["conditions"] = conditions
+    shared = {
+        key: _intern(orjson.dumps(value)) if isinstance(value, (dict, list)) else value
+        for key, value in kept_spec.items()
+    }
+    kept_metadata = _only(metadata, _KEPT_METADATA)
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept_metadata, "spec": shared, "status": kept_status}
+
+
+@functools.lru_cache(maxsize=4096)
+def _intern(value: bytes) -> Any:
+    """One object for all equal JSON texts. Never to be changed."""
+    return orjson.loads(value)
+
+
+def _only(obj: Mapping[str, Any], keys: Sequence[str]) -> Object:
+    return {key: obj[key] for key in keys if key in obj}
 
 
 def read(obj: Object) -> Pod:
@@ -217,10 +273,7 @@ def _fingerprint(obj: Object) -> bytes:
     relevant = {key: value for key, value in spec.items() if key not in _IRRELEVANT}
     for key in ("containers", "initContainers"):
         if key in relevant:
-            relevant[key] = [
-                {field: container[field] for field in _CONTAINER_FIELDS if field in container}
-                for container in relevant[key]
-            ]
+            relevant[key] = [_only(container, _CONTAINER_FIELDS) for container in relevant[key]]
     if "volumes" in relevant:
         relevant["volumes"] = [claim for volume in relevant["volumes"] if (claim := _claim(volume, metadata["name"]))]
     owner = next((ref for ref in metadata.get("ownerReferences", ()) if ref.get("controller")), None)

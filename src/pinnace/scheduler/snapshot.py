@@ -5,8 +5,8 @@ log of rows, so that what was computed for a class of pods can be brought up to 
 """
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +26,7 @@ ALL: Rows = slice(None)
 CPU, MEMORY, EPHEMERAL, PODS = range(4)
 FIRST_RESOURCES = ("cpu", "memory", "ephemeral-storage", "pods")
 KEPT_CHANGES = 20_000
+KEPT_COUNTERS = 64
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -48,6 +49,16 @@ class TermUse:
     kind: str
     """`affinity`, `anti-affinity` or `preferred`."""
     rows: Counter[int] = dataclasses.field(default_factory=Counter)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Counting:
+    """How many pods of some kind each row has."""
+
+    matches: Callable[[str, Mapping[str, str]], bool]
+    """(namespace, labels)"""
+    with_terminating: bool
+    rows: Integers | None = None
 
 
 class Snapshot:
@@ -85,6 +96,7 @@ class Snapshot:
         self._labels: list[Mapping[str, str]] = []
         self._columns: dict[str, nodeselector.LabelColumn] = {}
         self._free: list[int] = []
+        self._counters: OrderedDict[Hashable, Counting] = OrderedDict()
         self._unplaced: dict[str, dict[str, pods.Pod]] = {}
 
     @property
@@ -227,32 +239,44 @@ class Snapshot:
             _count_in(group.terminating, row, sign)
         if not group.rows:
             del self.groups[key]
+        for counter in self._counters.values():
+            is_counted = counter.with_terminating or not pod.is_terminating
+            if is_counted and counter.rows is not None and counter.matches(demand.namespace, demand.labels):
+                counter.rows[row] += sign
 
-    def count_matching(
-        self, namespace: str, selector: selectors.LabelSelector, *, with_terminating: bool
-    ) -> npt.NDArray[np.int64]:
-        """For each row, how many pods of `namespace` `selector` matches."""
-        return self._count_groups(
-            (g for g in self.groups.values() if g.namespace == namespace and selector.matches(g.labels)),
-            with_terminating,
-        )
+    def count_matching(self, namespace: str, selector: selectors.LabelSelector) -> Integers:
+        """For each row, how many pods of `namespace` that are not being deleted `selector` matches. Not to be changed."""
+        counter = self._counters.get((namespace, selector))
+        if counter is None:
+            counter = Counting(
+                lambda other, labels: other == namespace and selector.matches(labels), with_terminating=False
+            )
+        return self._counted((namespace, selector), counter)
 
-    def count_meant(self, term: pods.PodTerm) -> npt.NDArray[np.int64]:
-        """For each row, how many pods the term means."""
-        return self._count_groups(
-            (g for g in self.groups.values() if self.is_meant(term, g.namespace, g.labels)), with_terminating=True
-        )
+    def count_meant(self, term: pods.PodTerm) -> Integers:
+        """For each row, how many pods the term means. Not to be changed."""
+        counter = self._counters.get(term)
+        if counter is None:
+            counter = Counting(lambda other, labels: self.is_meant(term, other, labels), with_terminating=True)
+        return self._counted(term, counter)
+
+    def _counted(self, key: Hashable, counter: Counting) -> Integers:
+        """`counter`, kept up to date from now on as long as it is asked for now and then."""
+        if counter.rows is None:
+            counter.rows = np.zeros(self.size, dtype=np.int64)
+            for group in self.groups.values():
+                if counter.matches(group.namespace, group.labels):
+                    add_counts(counter.rows, group.rows, 1)
+                    if not counter.with_terminating:
+                        add_counts(counter.rows, group.terminating, -1)
+        self._counters[key] = counter
+        self._counters.move_to_end(key)
+        if len(self._counters) > KEPT_COUNTERS:
+            self._counters.popitem(last=False)
+        return counter.rows
 
     def is_meant(self, term: pods.PodTerm, namespace: str, labels: Mapping[str, str]) -> bool:
         return term.matches(namespace, self.namespace_labels.get(namespace, {}), labels)
-
-    def _count_groups(self, groups: Iterable[Group], with_terminating: bool) -> npt.NDArray[np.int64]:
-        counts = np.zeros(self.size, dtype=np.int64)
-        for group in groups:
-            add_counts(counts, group.rows, 1)
-            if not with_terminating:
-                add_counts(counts, group.terminating, -1)
-        return counts
 
     # What changed
 
@@ -271,6 +295,7 @@ class Snapshot:
             self.namespace_labels.pop(name, None)
         elif self.namespace_labels.get(name) != labels:
             self.namespace_labels[name] = labels
+            self._counters.clear()
             self._note_layout()
 
     def note_everything(self) -> None:
@@ -296,6 +321,7 @@ class Snapshot:
             self.names.append("")
             self._labels.append({})
             self.on_row.append({})
+            self._counters.clear()
             self._grow(row + 1)
         self.names[row] = name
         self.row_of[name] = row

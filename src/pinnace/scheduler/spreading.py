@@ -122,7 +122,7 @@ def _count(demand: pods.Demand, nodes: snapshot.Snapshot, constraint: pods.Sprea
         tolerated = np.array([filters.tolerates(demand, taints) for taints in nodes.taint_sets], dtype=np.bool_)
         counts_here &= tolerated[nodes.taint_ids]
     column = nodes.column(constraint.topology_key)
-    matching = nodes.count_matching(demand.namespace, constraint.selector, with_terminating=False)
+    matching = nodes.count_matching(demand.namespace, constraint.selector)
     domains = column.ids[counts_here]
     per_domain = np.bincount(domains, weights=matching[counts_here], minlength=len(column.values)).astype(np.int64)
     exists = np.bincount(domains, minlength=len(column.values)) > 0

@@ -1,12 +1,15 @@
 """Which node a pod gets, and in which words it is refused: tables of upstream's behaviour, and what must never happen."""
 
+import dataclasses
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinnace.api import selectors
 from pinnace.scheduler import decide, defaults, framework, pods, snapshot, volumes
 from pinnace.testing import scheduling
 
@@ -341,6 +344,23 @@ def test_equal_pods_and_mixed_ones_get_what_a_fresh_look_would_give() -> None:
             alive.append(one)
         if alive and rng.random() < 0.4:
             nodes.remove_pod(alive.pop(rng.randrange(len(alive))).uid)
+        if step % 50 == 0:
+            assert_counters_are_right(nodes, alive)
+
+
+def assert_counters_are_right(nodes: snapshot.Snapshot, alive: list[pods.Pod]) -> None:
+    """What is counted up and down equals a recount."""
+    again = snapshot.Snapshot()
+    again.__dict__.update({name: getattr(nodes, name) for name in ("names", "row_of", "namespace_labels")})
+    again.groups = {}
+    for one in alive:
+        row = nodes.placed[one.uid][1]
+        key = (one.namespace, tuple(sorted(one.demand.labels.items())))
+        again.groups.setdefault(key, snapshot.Group(one.namespace, one.demand.labels)).rows[row] += 1
+    web = selectors.from_labels({"app": "web"})
+    assert (nodes.count_matching("default", web) == again.count_matching("default", web)).all()
+    for use in nodes.term_uses.values():
+        assert (nodes.count_meant(use.term) == again.count_meant(use.term)).all()
 
 
 NODE_SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5))
@@ -395,3 +415,66 @@ def test_pods_seen_before_their_node_count_once_it_comes() -> None:
     nodes.put_pod(pods.read(pod("p", node="n1", cpu="1")))
     nodes.put_node(node("n1", cpu="1"))
     assert choose(nodes, pod("q", cpu="1")) == "0/1 nodes are available: 1 Insufficient cpu."
+
+
+class PrefersOddNames:
+    """A user's plug-in in a few lines."""
+
+    name = "PrefersOddNames"
+    weight = 50
+    is_normalized = False
+
+    def is_relevant(self, demand: pods.Demand, nodes: snapshot.Snapshot) -> bool:
+        return True
+
+    def reach(self, demand: pods.Demand, nodes: snapshot.Snapshot) -> framework.Reach:
+        return framework.Reach.NODE
+
+    def score(self, demand: pods.Demand, nodes: snapshot.Snapshot, rows: snapshot.Rows) -> framework.Floats:
+        return np.array([nodes.names[row][-1] in "13579" for row in nodes.rows(rows)], dtype=np.float64)
+
+    def normalize(self, scores: framework.Floats, feasible: snapshot.Mask) -> framework.Floats:
+        return framework.normalize_to_max(scores, feasible)
+
+    def filter(self, demand: pods.Demand, nodes: snapshot.Snapshot, rows: snapshot.Rows) -> list[framework.Failure]:
+        refused = np.array([nodes.names[row] == "n5" for row in nodes.rows(rows)], dtype=np.bool_)
+        return [framework.Failure("node(s) were called n5", refused, is_resolvable=False)]
+
+
+def test_a_users_plug_in_filters_and_scores() -> None:
+    default = defaults.profile(volumes.Catalog(), lambda namespace: ())
+    own = PrefersOddNames()
+    profile = dataclasses.replace(default, filters=(*default.filters, own), scores=(*default.scores, own))
+    nodes = cluster(node("n2"), node("n3", cpu="2"), node("n4"), node("n5"))
+    chooser = decide.Decider(profile, nodes, random.Random(1))
+    assert chooser.decide(pods.read(pod("p", cpu="1"))) == nodes.row_of["n3"]
+    refused = chooser.decide(pods.read(pod("q", cpu="100")))
+    assert isinstance(refused, framework.Diagnosis)
+    assert refused.message() == "0/4 nodes are available: 4 Insufficient cpu."
+
+
+def test_the_reduced_pod_decides_as_the_whole_one() -> None:
+    whole = pod(
+        "p",
+        cpu="1",
+        claims=("data",),
+        labels={"a": "b"},
+        owner=("ReplicaSet", "x"),
+        nodeSelector={"a": "b"},
+        tolerations=[{"operator": "Exists"}],
+        affinity=pod_affinity("podAffinity", app="db"),
+        topologySpreadConstraints=spread(),
+        ports=[{"hostPort": 80, "containerPort": 80}],
+        status={
+            "phase": "Pending",
+            "nominatedNodeName": "n1",
+            "podIP": "10.0.0.1",
+            "startTime": "2026-01-01T00:00:00Z",
+        },
+    )
+    whole["spec"]["containers"][0]["env"] = [{"name": "BIG", "value": "x" * 1000}]
+    whole["spec"]["volumes"].append({"name": "big", "projected": {"sources": []}})
+    small = pods.reduce(whole)
+    assert "BIG" not in str(small)
+    assert pods.read(small).demand is pods.read(whole).demand
+    assert (pods.read(small).nominated_node, pods.read(small).start_time) == ("n1", "2026-01-01T00:00:00Z")
