@@ -114,8 +114,12 @@ def structure() -> dict[str, Any]:
 
 def documented() -> dict[str, Any]:
     """Every definition with its descriptions. Large: not cached, the caller keeps what it makes of it."""
-    found: dict[str, Any] = orjson.loads(_read("openapi.zst"))
+    found: dict[str, Any] = orjson.loads(documented_bytes())
     return found
+
+
+def documented_bytes() -> bytes:
+    return _read("openapi.zst")
 
 
 def _read(name: str) -> bytes:
