@@ -108,10 +108,13 @@ class Puller:
     ) -> tuple[registry.RegistryClient, registry.Fetched]:
         """The first endpoint that has the image. Raises RegistryError: of several failures the registry's own, which is the last."""
         failure: registry.RegistryError | None = None
-        for endpoint in self._settings.endpoints(reference, login):
+        endpoints = self._settings.endpoints(reference, login)
+        for endpoint in endpoints:
             client = registry.RegistryClient(endpoint, self._carrier, self._clock)
+            # Patience only with the last one: a mirror that fails, or HTTPS where HTTP is spoken, is simply passed over.
+            tries = registry.TRIES if endpoint is endpoints[-1] else 1
             try:
-                return client, await client.manifest(reference.version)
+                return client, await client.manifest(reference.version, tries)
             except registry.RegistryError as error:
                 failure = error
         raise failure or registry.RegistryError(f"no registry is configured for {reference.domain}", is_permanent=True)

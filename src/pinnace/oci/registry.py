@@ -48,9 +48,9 @@ class RegistryClient:
         self._authorization = ""
         self._expires = 0.0
 
-    async def manifest(self, version: str) -> Fetched:
+    async def manifest(self, version: str, tries: int = TRIES) -> Fetched:
         """A manifest or index by tag or digest; a digest is verified. Raises RegistryError."""
-        response = await self._get(f"manifests/{version}", (("Accept", ACCEPT),))
+        response = await self._get(f"manifests/{version}", (("Accept", ACCEPT),), tries)
         try:
             data = await response.read(MAXIMUM_MANIFEST)
         except transport.TransportError as error:
@@ -96,16 +96,16 @@ class RegistryClient:
                 continue
             return
 
-    async def _get(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> transport.Response:
+    async def _get(self, path: str, headers: Sequence[tuple[str, str]] = (), tries: int = TRIES) -> transport.Response:
         """An answer of 200 or 206. Raises RegistryError."""
         url = f"{self._endpoint.url}/v2/{self._endpoint.repository}/{path}"
         if self._endpoint.namespace:
             url += f"?ns={self._endpoint.namespace}"
-        for failures in range(TRIES):
+        for failures in range(tries):
             try:
                 response = await self._authorized(url, headers)
             except transport.TransportError as error:
-                if failures + 1 == TRIES:
+                if failures + 1 == tries:
                     raise RegistryError(f"{self._endpoint.url}: {error}") from error
             else:
                 if response.status in (200, 206):
@@ -113,7 +113,7 @@ class RegistryClient:
                 error_text = await _complaint(response)
                 if response.status < 500 and response.status != 429:
                     raise _refusal(self._endpoint, path, response.status, error_text)
-                if failures + 1 == TRIES:
+                if failures + 1 == tries:
                     raise RegistryError(f"{self._endpoint.url}: status {response.status}: {error_text}")
             await self._clock.sleep(RETRY.delay(failures))
         raise AssertionError("the last try returns or raises")

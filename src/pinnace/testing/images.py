@@ -92,7 +92,7 @@ def docker_archive(path: pathlib.Path, name: str, layers: Sequence[bytes], **set
 def oci_archive(path: pathlib.Path, name: str, layers: Sequence[bytes], **settings: Any) -> str:
     """Write an OCI layout with gzip layers. Returns the image's id."""
     config = configuration(layers, **settings)
-    compressed = [gzip.compress(data, 1) for data in layers]
+    compressed = [gzip.compress(data, 1, mtime=0) for data in layers]
     manifest = manifest_of(config, compressed)
     index = {
         "schemaVersion": 2,
