@@ -254,7 +254,7 @@ class HttpClient:
         while pool:
             connection = pool.pop()
             self._forget_expiry(connection)
-            if not connection.is_lost:
+            if connection.is_usable:
                 return connection
         return None
 

@@ -12,7 +12,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 class Stale(Exception):
-    """The server closed the connection before it answered anything."""
+    """The server closed the connection after a request was sent and before it answered anything."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -135,6 +135,11 @@ class ClientConnection(asyncio.Protocol):
     # ------------------------------------------------------------ the user's side
 
     @property
+    def is_usable(self) -> bool:
+        """A request can be sent, as far as we know."""
+        return not self.is_lost and not self._transport.is_closing()
+
+    @property
     def headers(self) -> dict[str, str]:
         return self._headers
 
@@ -142,8 +147,6 @@ class ClientConnection(asyncio.Protocol):
         self, host: str, method: str, target: str, headers: Headers, body: bytes | AsyncIterator[bytes]
     ) -> tuple[int, bodies.IncomingBody]:
         """(status, body) once the answer's header is there; its fields are in `headers`. Raises ConnectError, Stale."""
-        if self.is_lost or self._transport.is_closing():
-            raise Stale
         self._reset(method)
         self._head = asyncio.get_running_loop().create_future()
         try:
@@ -159,9 +162,9 @@ class ClientConnection(asyncio.Protocol):
         """The answer with this body is not needed any more. Quiet when that was said before."""
         if self._body is not body:
             return
-        is_reusable = self._is_complete and self._keep_alive and not self.is_lost and self._sender is None
+        is_reusable = self._is_complete and self._keep_alive and self._sender is None
         self._body = self._head = None
-        if is_reusable and not self._transport.is_closing():
+        if is_reusable and self.is_usable:
             self._update_reading()
             self._on_free(self, True)
         else:

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import shutil
+import struct
 import sys
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -222,6 +225,49 @@ def test_kubectl_attach_ends_with_success_whatever_the_exit_code(websockets: str
                 url, *arguments, stdin=b"hello\n", KUBECTL_REMOTE_COMMAND_WEBSOCKETS=websockets
             )
             assert (code, out) == (0, b"attached\ngot hello\n"), err
+
+    run(main)
+
+
+@TRANSPORTS
+def test_kubectl_on_a_terminal_tells_its_size(websockets: str) -> None:
+    async def main() -> None:
+        assert KUBECTL
+        ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
+        try:
+            async with serving() as (node, url):
+                arguments = (
+                    f"--server={url}",
+                    "--kubeconfig=/dev/null",
+                    "exec",
+                    "-it",
+                    "p",
+                    "--",
+                    "sh",
+                    "-c",
+                    "read x; echo $x; exit 6",
+                )
+                environment = {"HOME": "/nonexistent", "TERM": "xterm", "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": websockets}
+                child = await asyncio.create_subprocess_exec(
+                    KUBECTL,
+                    *arguments,
+                    stdin=theirs,
+                    stdout=theirs,
+                    stderr=theirs,
+                    env=environment,
+                    start_new_session=True,
+                )
+                async with asyncio.timeout(10):
+                    while not (node.processes and node.processes[0].sizes):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                    os.write(ours, b"typed\n")
+                    assert await child.wait() == 6
+                assert node.processes[0].sizes[0] == (99, 33)
+                assert b"typed" in os.read(ours, 10_000)
+        finally:
+            os.close(ours)
+            os.close(theirs)
 
     run(main)
 
