@@ -40,6 +40,7 @@ class BaseStore(abc.ABC):
         self._pending: dict[str, Change] = {}
         self._queue: list[Change] = []
         self._failure: interface.StoreFailed | None = None
+        self._failed: asyncio.Future[interface.StoreFailed] = self._loop.create_future()
 
     @property
     def revision(self) -> int:
@@ -97,6 +98,9 @@ class BaseStore(abc.ABC):
         if revision > self._state.oldest:
             await self._forget(self._state.trim(revision))
 
+    async def wait_failed(self) -> interface.StoreFailed:
+        return await asyncio.shield(self._failed)
+
     @abc.abstractmethod
     async def close(self) -> None: ...
 
@@ -149,6 +153,7 @@ class BaseStore(abc.ABC):
         if self._failure is not None:
             return
         self._failure = error
+        self._failed.set_result(error)
         self._hub.end(error)
         self._abandon(error)
 

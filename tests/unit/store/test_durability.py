@@ -175,6 +175,7 @@ def test_after_a_failed_commit_nothing_is_served_any_more(fault: str, tmp_path: 
                 tmp_path / "s.db", store_contract.stamp, clock.SystemClock(), sqlite.DEFAULT, vfs=simulated.name
             )
             kept = await store.create("/kept", value("1"))
+            failed = asyncio.ensure_future(store.wait_failed())
             async with store.watch("/", store.revision) as watch:
                 setattr(simulated, fault, True)
                 outcomes = await asyncio.gather(
@@ -184,6 +185,7 @@ def test_after_a_failed_commit_nothing_is_served_any_more(fault: str, tmp_path: 
                 )
                 assert [type(outcome) for outcome in outcomes] == [interface.StoreFailed] * 6
                 setattr(simulated, fault, False)
+                assert isinstance(await failed, interface.StoreFailed)
                 with pytest.raises(interface.StoreFailed):
                     await anext(aiter(watch))
             with pytest.raises(interface.StoreFailed):
