@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import orjson
 
-from pinnace.api import clean, errors, kinds, repair, yaml_input
+from pinnace.api import clean, errors, kinds, protobuf, repair, yaml_input
 from pinnace.api import schema as schemas
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
-ContentType = Literal["json", "yaml"]
+ContentType = Literal["json", "yaml", "protobuf"]
 
 _SHOWN_BYTES = 30
 # A name followed by white space before its colon: legal, rare, and it defeats the counting of names.
@@ -73,6 +73,11 @@ def parse(
             return yaml_input.load(data)
         except yaml_input.YamlError as error:
             raise _unrecognized(data, expected, f"error converting YAML to JSON: {error}") from None
+    if content_type == "protobuf":
+        try:
+            return protobuf.parse(data), ()
+        except protobuf.ProtobufError as error:
+            raise _unrecognized(data, expected, str(error)) from None
     try:
         value = orjson.loads(data)
         if look_for_duplicates and may_have_duplicates(data, value):

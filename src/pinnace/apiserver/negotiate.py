@@ -4,10 +4,12 @@ import dataclasses
 import functools
 from typing import Literal
 
-from pinnace.api import errors
+from pinnace.api import decode, errors
 
 JSON = "application/json"
 YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+"""Understood in requests, as typed Go clients send them; answers are JSON, which those clients accept too."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,14 +83,16 @@ def _offer(media: str, parameters: dict[str, str], transforms: bool) -> Form | N
 
 
 @functools.lru_cache(maxsize=64)
-def body_type(content_type: str) -> Literal["json", "yaml"]:
+def body_type(content_type: str) -> decode.ContentType:
     """The form of a body that is an object. Raises 415."""
     media = content_type.partition(";")[0].strip().lower()
     if media in ("", JSON, "*/*"):
         return "json"
     if media in (YAML, "text/yaml", "application/x-yaml"):
         return "yaml"
-    raise unsupported(("application/json", "application/yaml"))
+    if media == PROTOBUF:
+        return "protobuf"
+    raise unsupported((JSON, YAML, PROTOBUF))
 
 
 def unsupported(offered: tuple[str, ...]) -> errors.StatusError:

@@ -122,12 +122,9 @@ def down(data_dir: pathlib.Path, *, purge: bool, tell: Tell) -> None:
 async def status(data_dir: pathlib.Path) -> list[ComponentStatus]:
     where, cluster = settings.require(data_dir)
     pids = {name: processes.read(where.pid_file(name)) or 0 for name in ("supervisor", "server", "node")}
-    api = connect.admin(where, cluster)
-    try:
-        server_ready = pids["server"] != 0 and await connect.is_ready(api)
-        node_ready = server_ready and pids["node"] != 0 and await _node_is_ready(api, cluster)
-    finally:
-        await api.close()
+    async with connect.Admin(where, cluster) as admin:
+        server_ready = pids["server"] != 0 and await admin.is_ready()
+        node_ready = server_ready and pids["node"] != 0 and await _node_is_ready(admin.api, cluster)
     found = [ComponentStatus("server", pids["server"], cluster.url, server_ready)]
     if cluster.node:
         address = f"https://{cluster.node_ip}:{cluster.kubelet_port}"
@@ -215,18 +212,15 @@ def _start_supervisor(where: places.Places) -> None:
 
 
 async def _wait_ready(where: places.Places, cluster: settings.Cluster, tell: Tell) -> None:
-    api = connect.admin(where, cluster)
     deadline = time.monotonic() + READY_SECONDS
-    try:
+    async with connect.Admin(where, cluster) as admin:
         tell("waiting for the API")
-        while not await connect.is_ready(api):
+        while not await admin.is_ready():
             await _pause(where, "server", deadline, "the API did not become ready")
         if cluster.node:
             tell(f"waiting for node {cluster.node_name}")
-            while not await _node_is_ready(api, cluster):
+            while not await _node_is_ready(admin.api, cluster):
                 await _pause(where, "node", deadline, f"node {cluster.node_name} did not become Ready")
-    finally:
-        await api.close()
 
 
 async def _pause(where: places.Places, component: str, deadline: float, what: str) -> None:

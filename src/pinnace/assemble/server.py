@@ -9,10 +9,9 @@ authorisation, admission and watches are the same as over the network.
 import pathlib
 import sys
 
-from pinnace.apiserver import envelope
+from pinnace.apiserver import envelope, users
 from pinnace.apiserver import server as apiserver
 from pinnace.apiserver import settings as apiserver_settings
-from pinnace.apiserver import users
 from pinnace.assemble import loops, places, process, settings
 from pinnace.client import client, transport
 from pinnace.kit import clock, tasks
