@@ -23,7 +23,7 @@ async def v2(context: contexts.Context) -> messages.Answer:
 
 async def v3_index(context: contexts.Context) -> messages.Answer:
     registry = context.services.registry
-    return await _document(context, "v3", lambda: openapi.v3_index(registry))
+    return await _document(context, "v3", lambda: orjson.dumps(openapi.v3_index(registry)))
 
 
 async def v3_document(context: contexts.Context) -> messages.Answer:
@@ -40,14 +40,15 @@ async def v3_document(context: contexts.Context) -> messages.Answer:
         raise errors.StatusError(404, "NotFound", "the server could not find the requested resource")
     if not any(kind.group == group and kind.version == version for kind in registry.all()):
         raise errors.StatusError(404, "NotFound", "the server could not find the requested resource")
-    return await _document(context, path, lambda: openapi.v3_document(registry, group, version))
+    name = f"{group}/{version}" if group else version
+    return await _document(context, path, lambda: openapi.v3_document(name, registry))
 
 
-async def _document(context: contexts.Context, name: str, make: Callable[[], object]) -> messages.Answer:
+async def _document(context: contexts.Context, name: str, make: Callable[[], bytes]) -> messages.Answer:
     """Made off the loop the first time: it takes longer than others should wait."""
     cache = context.services.documents
     if name not in cache:
-        body = await asyncio.to_thread(lambda: orjson.dumps(make()))
+        body = await asyncio.to_thread(make)
         cache[name] = (body, '"' + hashlib.sha512(body).hexdigest().upper() + '"')
     body, tag = cache[name]
     headers = [("Content-Type", "application/json"), ("ETag", tag), ("Cache-Control", "no-cache, private")]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pinnace.apiserver import discovery, health, metrics, openid, routes, settings
+from pinnace.apiserver import discovery, health, metrics, openapi_routes, openid, routes, settings
 from pinnace.apiserver.authn import reviews as authn_reviews
 from pinnace.apiserver.authn import tokens
 from pinnace.apiserver.authz import authorizer
@@ -91,6 +91,8 @@ def plain(checks: health.Health, counters: metrics.Metrics, keys: openid.OpenId)
         "/readyz": routes.Route("get", checks.readyz),
         "/healthz": routes.Route("get", checks.healthz),
         "/metrics": routes.Route("get", health.Exposition(counters).metrics),
+        "/openapi/v2": routes.Route("get", openapi_routes.v2),
+        "/openapi/v3": routes.Route("get", openapi_routes.v3_index),
         "/.well-known/openid-configuration": routes.Route("get", keys.configuration),
         "/openid/v1/jwks": routes.Route("get", keys.keys),
     }
@@ -103,4 +105,5 @@ def below(checks: health.Health) -> dict[str, routes.Route]:
         "/livez/": routes.Route("get", checks.livez),
         "/readyz/": routes.Route("get", checks.readyz),
         "/healthz/": routes.Route("get", checks.healthz),
+        "/openapi/v3/": routes.Route("get", openapi_routes.v3_document),
     }
