@@ -249,7 +249,7 @@ class ExecStreams:
                     return
                 if not data:
                     return
-                if name == "stderr":
+                if name == "stderr" or self._tty:
                     self._complaint = (self._complaint + data)[-4096:]
                 await self._queue.put(("stdout" if self._tty else name, data))
         finally:
