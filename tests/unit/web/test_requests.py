@@ -127,6 +127,44 @@ def test_no_bytes_break_the_server(here: Here, pieces: list[bytes], caplog_recor
     here.seen.clear()
 
 
+ANSWERS = strategies.sampled_from(
+    [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 204 No Content\r\n", b"HTTP/1.1 101 Switching\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.0 500\r\n",
+     b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"Connection: Upgrade\r\nUpgrade: x\r\n",
+     b"\r\n", b"hello",
+     b"5\r\nhello\r\n", b"0\r\n\r\n", b"HTTP/1.1", b"\n", b"\0", b"ffffffffffffffffff\r\n"]
+)  # fmt: skip
+
+
+@hypothesis.given(
+    data=strategies.lists(strategies.one_of(ANSWERS, strategies.binary(max_size=40)), max_size=8).map(b"".join),
+    method=strategies.sampled_from(["GET", "HEAD", "POST"]),
+)
+@hypothesis.settings(deadline=None, max_examples=200, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+def test_no_answer_breaks_the_client(here: Here, data: bytes, method: str) -> None:
+    """Whatever a server says: an answer, or ConnectError."""
+
+    async def ask() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+        one = await asyncio.start_server(answer, "127.0.0.1", 0)
+        http = client.HttpClient()
+        with contextlib.suppress(client.ConnectError):
+            url = f"http://127.0.0.1:{one.sockets[0].getsockname()[1]}/"
+            response = await http.request(method, url, timeout=5)
+            assert 100 < response.status <= 0xFFFF
+            await response.read(1 << 20)
+        await http.close()
+        one.close()
+        await one.wait_closed()
+
+    here.loop.run_until_complete(ask())
+
+
 @pytest.fixture(scope="module")
 def caplog_records() -> Iterator[list[logging.LogRecord]]:
     records: list[logging.LogRecord] = []
