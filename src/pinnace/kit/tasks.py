@@ -38,7 +38,10 @@ class Supervisor:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` once; an error is logged. The task may be cancelled by the caller."""
-        return self._own(self._run_once(name, work), name)
+        task = self._own(self._run_once(name, work), name)
+        # A task that is cancelled before its first step never gets to await it.
+        task.add_done_callback(lambda _: work.close())
+        return task
 
     async def stop(self) -> None:
         while self._tasks:

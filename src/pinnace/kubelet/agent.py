@@ -183,6 +183,9 @@ class Kubelet:
             address = self.settings.node_ip if newest.spec.host_network else addresses.get(newest.id)
             view = sandboxes.view(newest, (address,) if address else ())
         living = [each for each in found if newest is not None and each.spec.sandbox == newest.id]
+        for stray in found:
+            if stray not in living:
+                await self.engine.remove(stray.id, force=True)
         adopted = self._start_worker(pod or _orphan(found, boxes), living, view)
         if pod is None:
             adopted.on_removed()

@@ -26,6 +26,12 @@ def restart_at(entry: model.CrashBackoff | None, finished_at: float) -> float:
     return finished_at + entry.delay
 
 
+def resumed(attempt: int, started_at: float) -> model.CrashBackoff:
+    """What an agent that has just begun assumes of a container on its `attempt`-th restart, begun at `started_at`: a delay that grew with
+    every restart, and is forgotten (as ever) when the run lasted."""
+    return model.CrashBackoff(min(LIMIT_SECONDS, FIRST_SECONDS * 2.0 ** min(attempt - 1, 16)), started_at)
+
+
 def next_pull_delay(failures: int) -> float:
     """Seconds until the next try after `failures` failed pulls of an image in a row (1 is the first)."""
     return min(LIMIT_SECONDS, FIRST_SECONDS * 2.0 ** min(failures - 1, 16))

@@ -54,7 +54,7 @@ def make(pod: model.Object, observed: model.Observed, memory: model.Memory, cont
         status["initContainerStatuses"] = inits
     if ephemerals:
         status["ephemeralContainerStatuses"] = ephemerals
-    status["conditions"] = _conditions(pod, old, status, observed, context)
+    status["conditions"] = _conditions(pod, old, status, _can_start(observed) and not is_over, context)
     for kept in ("nominatedNodeName", "resize", "resourceClaimStatuses"):
         if kept in old:
             status[kept] = old[kept]
@@ -72,6 +72,10 @@ def rejected(pod: model.Object, reason: str, message: str, context: Context) -> 
         "startTime": old.get("startTime") or clock.rfc3339(context.now),
         "qosClass": old.get("qosClass") or qos.qos_class(pod),
     }
+
+
+def _can_start(observed: model.Observed) -> bool:
+    return observed.sandbox is not None and observed.sandbox.is_ready
 
 
 def _is_starting(memory: model.Memory) -> bool:
@@ -367,14 +371,13 @@ def _set_reason(status: model.Object, old: model.Object, memory: model.Memory, i
 
 
 def _conditions(
-    pod: model.Object, old: model.Object, status: model.Object, observed: model.Observed, context: Context
+    pod: model.Object, old: model.Object, status: model.Object, can_start: bool, context: Context
 ) -> list[model.Object]:
-    sandbox_ready = observed.sandbox is not None and observed.sandbox.is_ready
     containers_ready = _containers_ready(pod, status)
     before = {entry["type"]: entry for entry in old.get("conditions") or ()}
     others = [entry for kind, entry in before.items() if kind not in OWNED_CONDITIONS]
     made = [
-        _condition("PodReadyToStartContainers", sandbox_ready),
+        _condition("PodReadyToStartContainers", can_start),
         _initialized(pod, status),
         _ready(pod, containers_ready, others),
         {**containers_ready, "type": "ContainersReady"},

@@ -116,6 +116,9 @@ class PodWorker:
             known = podspec.find_container(self.pod, containers.view(container).name)
             if known is not None and container.status.is_alive:
                 self._probe_results[container.id] = probes.adopted(known[1], container.id, self.pod.get("status") or {})
+        for view in self._observed().containers:
+            if view.attempt > 0:
+                self._crashes[view.name] = backoffs.resumed(view.attempt, view.started_at)
 
     def on_pod(self, pod: podspec.Object) -> None:
         """The pod as the API shows it now."""

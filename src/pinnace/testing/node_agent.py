@@ -1,4 +1,4 @@
-"""A node agent on a fake engine, a fake network and a small API in memory, under a clock that the test moves.
+"""A node agent on a small API in memory; unless told otherwise on a fake engine and a fake network, under a clock that the test moves.
 
 async with NodeAgent(tmp_path) as node:
     await node.create(pods.pod("web"))
@@ -14,8 +14,12 @@ from typing import Any
 import orjson
 
 from pinnace.client import client, events, resources, transport
+from pinnace.engine import interface
+from pinnace.kit import clock as kit_clock
 from pinnace.kubelet import agent
 from pinnace.kubelet import settings as settings_module
+from pinnace.kubelet.volumes import interface as volumes
+from pinnace.net import interface as net
 from pinnace.testing import clock, fake_api, fake_engine, fake_network
 from pinnace.web import messages
 
@@ -51,13 +55,23 @@ class RecordedMounts:
 
 
 class NodeAgent:
-    def __init__(self, folder: pathlib.Path, time: clock.VirtualClock | None = None) -> None:
-        self.time = time or clock.VirtualClock()
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        time: kit_clock.Clock | None = None,
+        make_engine: Callable[[], interface.Engine] | None = None,
+        network: net.PodNetwork | None = None,
+        mounts: volumes.Mounts | None = None,
+    ) -> None:
+        self.time: kit_clock.Clock = time or clock.VirtualClock()
         self.api = fake_api.FakeApi()
         self.host = fake_engine.FakeHost(self.time)
         self.host.add_image("busybox")
         self.network = fake_network.FakeNetwork()
-        self.mounts = RecordedMounts()
+        self._make_engine = make_engine or (lambda: fake_engine.FakeEngine(self.host))
+        self._network = network or self.network
+        self.mounts = mounts or RecordedMounts()
         self.settings = settings_module.Settings(
             node_name="node-1",
             node_ip="192.0.2.1",
@@ -79,8 +93,8 @@ class NodeAgent:
         recorder.told = self.events
         return agent.Kubelet(
             self.client,
-            fake_engine.FakeEngine(self.host),
-            self.network,
+            self._make_engine(),
+            self._network,
             self.time,
             self.settings,
             recorder,
@@ -122,7 +136,7 @@ class NodeAgent:
             await clock.settle()
             if holds():
                 return
-            if passed < seconds:
+            if passed < seconds and isinstance(self.time, clock.VirtualClock):
                 await self.time.advance(0.25)
                 passed += 0.25
             else:

@@ -29,7 +29,7 @@ def bind(volume: interface.Volume, sub_path: str, place: pathlib.Path, mounts: i
                 raise interface.VolumeError(
                     f"failed to create subPath directory for {sub_path}: read-only volume"
                 ) from None
-            tree.make_directories(sub_path, _mode(volume))
+            _make(tree, sub_path, stat.S_IMODE(volume.path.stat().st_mode))
             descriptor = tree.open(sub_path, os.O_PATH)
         try:
             is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
@@ -45,6 +45,13 @@ def bind(volume: interface.Volume, sub_path: str, place: pathlib.Path, mounts: i
     return place
 
 
-def _mode(volume: interface.Volume) -> int:
-    """A new part has the mode of its volume, so that whoever may write the volume may write it."""
-    return volume.path.stat().st_mode & 0o777
+def _make(tree: paths.Tree, sub_path: str, mode: int) -> None:
+    """What is missing of the way gets the mode of its volume, whatever our umask: whoever may write the volume may write it."""
+    parts = pathlib.PurePosixPath(sub_path).parts
+    for count in range(1, len(parts) + 1):
+        path = "/".join(parts[:count])
+        try:
+            tree.stat(path)
+        except FileNotFoundError:
+            tree.make_directory(path, mode)
+            tree.set_mode(path, mode)
