@@ -30,9 +30,8 @@ UNCOUNTED_LIMIT = 500
 def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
     job = view.get(resources.JOBS, *key)
     tracked = view.by_index(resources.PODS, "tracked", "/".join(key))
-    strays = [_remove_finalizer(pod) for pod in tracked if job is None or not objects.is_controlled_by(pod, job)]
     if job is None or job["spec"].get("managedBy", CONTROLLER) != CONTROLLER or is_finished(job):
-        return [actions.Batch(strays)] if strays else []
+        return _let_go(pod for pod in tracked if job is None or is_finished(job))
     claimed = claims.claim(
         job,
         resources.JOBS,

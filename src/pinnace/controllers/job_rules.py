@@ -158,13 +158,13 @@ def restarts_exceed(job: Object, pods: Iterable[Object]) -> bool:
     """With restartPolicy OnFailure the pods retry in place: their restarts together are the Job's failures."""
     if job["spec"]["template"]["spec"].get("restartPolicy") != "OnFailure":
         return False
-    restarts = sum(
+    restarts: int = sum(
         status.get("restartCount", 0)
         for pod in pods
         if objects.status_of(pod).get("phase") in ("Running", "Pending")
         for status in _container_statuses(pod)
     )
-    limit = job["spec"].get("backoffLimit", 6)
+    limit = int(job["spec"].get("backoffLimit", 6))
     return restarts > 0 if limit == 0 else restarts >= limit
 
 
