@@ -29,6 +29,8 @@ pool = database.Pool()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "shop"
+    # An idle connection must not hold up the end of the process.
+    timeout = 5
 
     def do_GET(self) -> None:
         if self.path == "/healthz":
