@@ -91,6 +91,11 @@ class Walk:
             self.strict_errors.append(what)
 
     def _value(self, schema: schemas.Schema, value: Any, place: Place) -> Any:
+        if schema.name and not self._is_typed:
+            # The metadata of a custom resource is as typed as everybody's.
+            inner = Walk(is_typed=True)
+            inner.strict_errors = self.strict_errors
+            return inner._value(schema, value, place)
         match schema.type:
             case "object":
                 return self._object(schema, value, place)
@@ -161,7 +166,7 @@ class Walk:
     def _scalar(self, schema: schemas.Schema, value: Any, place: Place) -> Any:
         if clean.predicate(schema)(value):
             return value
-        if not self._is_typed and schema.format not in (schemas.TIME, schemas.QUANTITY):
+        if not self._is_typed:
             return value
         match schema.format:
             case schemas.QUANTITY:
@@ -179,7 +184,7 @@ class Walk:
         return self._mismatch(schema, value, place)
 
     def _mismatch(self, schema: schemas.Schema, value: Any, place: Place) -> Any:
-        if not self._is_typed and not schema.name:
+        if not self._is_typed:
             return value
         what = shown(value, is_number=schema.type in ("integer", "number"))
         where = f"Go struct field {place.struct}.{place.go_path}" if place.struct else "Go value"
