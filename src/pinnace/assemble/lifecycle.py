@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 
 from pinnace.assemble import connect, doctor, kubeconfig, pki, places, processes, settings
 from pinnace.client import client, resources
+from pinnace.kernel import namespaces
 
 Tell = Callable[[str], None]
 
@@ -110,6 +111,7 @@ def down(data_dir: pathlib.Path, *, purge: bool, tell: Tell) -> None:
         if cluster.node:
             tell("stopping containers, removing their mounts and networks")
             _tear_down_node(where)
+            namespaces.remove_mount_namespace(where.mount_namespace)
         shutil.rmtree(where.run, ignore_errors=True)
         with contextlib.suppress(OSError):  # another cluster's folder is still in it
             where.run.parent.rmdir()

@@ -85,8 +85,6 @@ def cluster_id(data_dir: pathlib.Path) -> str:
 
 def of(data_dir: pathlib.Path) -> Places:
     data = data_dir.absolute()
-    if os.geteuid() == 0:
-        base = pathlib.Path("/run/pinnace")
-    else:
-        base = pathlib.Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pinnace-{os.geteuid()}")  # noqa: S108
+    mine = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pinnace-{os.geteuid()}"  # noqa: S108 - the fallback of others too
+    base = pathlib.Path("/run/pinnace") if os.geteuid() == 0 else pathlib.Path(mine, "pinnace")
     return Places(data, base / cluster_id(data))

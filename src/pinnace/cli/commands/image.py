@@ -1,6 +1,7 @@
 """`pinnace image`: what the cluster's engine holds."""
 
 import asyncio
+import functools
 import pathlib
 import shutil
 import sys
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 import click
 
-from pinnace.assemble import node_control, settings
+from pinnace.assemble import base_images, node_control, settings
 from pinnace.cli import cluster_options, output
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ def _list(target: cluster_options.Target, output_format: str) -> None:
 def rm(target: cluster_options.Target, references: tuple[str, ...], force: bool) -> None:
     """Remove images."""
     for reference in references:
-        for line in _call(target, lambda control, name=reference: control.remove(name, force=force)):
+        for line in _call(target, functools.partial(node_control.NodeControl.remove, reference=reference, force=force)):
             print(line)
 
 
@@ -94,3 +95,38 @@ def _call(target: cluster_options.Target, action: Callable[[node_control.NodeCon
         return asyncio.run(run())
     except (settings.SettingsError, node_control.ControlError) as error:
         raise output.CommandFailed(str(error)) from error
+
+
+@command.command("build-base")
+@click.option(
+    "-f",
+    "--file",
+    "source",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="One YAML document per image.",
+)
+@click.option(
+    "-o", "--output", "folder", required=True, type=click.Path(file_okay=False), help="Folder for the docker-archives."
+)
+@click.option(
+    "--cache", type=click.Path(file_okay=False), help="[default: /var/cache/pinnace/build, or below XDG_CACHE_HOME]"
+)
+@click.option("--rebuild", is_flag=True, help="Look for newer packages although the image is in the cache.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def build_base_command(source: str, folder: str, cache: str | None, rebuild: bool, quiet: bool) -> None:
+    """Build base images from Debian packages, with no registry in reach."""
+    request = base_images.Request(
+        source=pathlib.Path(source),
+        output=pathlib.Path(folder),
+        cache=pathlib.Path(cache) if cache else base_images.default_cache(),
+        rebuild=rebuild,
+    )
+    progress = output.Progress(quiet=quiet)
+    try:
+        archives = asyncio.run(base_images.build(request, progress.tell, progress.update))
+    except base_images.BuildFailed as error:
+        raise output.CommandFailed(str(error)) from error
+    progress.finish()
+    for archive in archives:
+        print(archive)
