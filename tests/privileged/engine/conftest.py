@@ -73,14 +73,15 @@ def in_world(places, tmp_path: pathlib.Path) -> Callable[[Callable[[World], Awai
         await opened.open()
         async for _ in opened.images.load(tmp_path / "busybox.tar"):
             pass
+        here = World(opened, tmp_path / "logs")
         try:
-            yield World(opened, tmp_path / "logs")
+            yield here
         finally:
-            for sandbox in await opened.list_sandboxes():
-                await opened.remove_sandbox(sandbox.id)
-            for container in await opened.list():
-                await opened.remove(container.id, force=True)
-            await opened.close()
+            for sandbox in await here.engine.list_sandboxes():
+                await here.engine.remove_sandbox(sandbox.id)
+            for container in await here.engine.list():
+                await here.engine.remove(container.id, force=True)
+            await here.engine.close()
 
     def run(test: Callable[[World], Awaitable[None]]) -> None:
         async def main() -> None:
