@@ -73,7 +73,7 @@ class Decider:
 
 def fits(profile: framework.Profile, demand: pods.Demand, nodes: snapshot.Snapshot, row: int) -> bool:
     """Whether every filter takes the pod on that row."""
-    rows = np.array([row], dtype=np.intp)
+    rows = slice(row, row + 1)
     return not any(
         failure.rows.any()
         for plugin in profile.filters
@@ -101,7 +101,7 @@ class _Run:
         if changed is None:
             self._stamp = stamp
             self._build()
-        elif len(changed):
+        else:
             self._update(changed)
 
     def feasible(self) -> snapshot.Mask:
@@ -162,10 +162,11 @@ class _Run:
     def _update(self, rows: snapshot.Rows) -> None:
         """Look again at what the pods on `rows` decide."""
         demand, nodes = self._demand, self._nodes
-        size = nodes.size if isinstance(rows, slice) else len(rows)
-        failures = [f for plugin in self._local_filters for f in plugin.filter(demand, nodes, rows)]
-        self._local[rows] = ~framework.infeasible(failures, size)
         base = self._fixed_base[rows].copy()
+        if not len(base):
+            return
+        failures = [f for plugin in self._local_filters for f in plugin.filter(demand, nodes, rows)]
+        self._local[rows] = ~framework.infeasible(failures, len(base))
         for plugin in self._local_scores:
             found = plugin.score(demand, nodes, rows)
             if plugin.is_normalized:

@@ -108,16 +108,18 @@ class NodeResourcesFit:
 
     def filter(self, demand: pods.Demand, nodes: snapshot.Snapshot, rows: snapshot.Rows) -> Sequence[framework.Failure]:
         allocatable, requested = nodes.allocatable[rows], nodes.requested[rows]
-        failures = [framework.Failure("Too many pods", requested[:, snapshot.PODS] >= allocatable[:, snapshot.PODS])]
+        full = requested[:, snapshot.PODS] >= allocatable[:, snapshot.PODS]
+        failures = [framework.Failure("Too many pods", full)]
         for resource, amount in demand.requests.items():
-            if resource in nodes.resource_names:
-                column = nodes.resource_names.index(resource)
-                total, used = allocatable[:, column], requested[:, column]
-            else:
-                total = used = np.zeros(len(allocatable), dtype=np.int64)
-            too_little = amount > total - used
-            never = amount > total
             text = f"Insufficient {resource}"
+            if resource not in nodes.resource_names:
+                failures.append(framework.Failure(text, np.ones_like(full), is_resolvable=False))
+                continue
+            column = nodes.resource_names.index(resource)
+            total = allocatable[:, column]
+            never = total < amount
+            too_little = total - requested[:, column] < amount
             failures.append(framework.Failure(text, too_little & ~never))
-            failures.append(framework.Failure(text, never, is_resolvable=False))
+            if never.any():
+                failures.append(framework.Failure(text, never, is_resolvable=False))
         return failures

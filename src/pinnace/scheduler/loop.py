@@ -18,8 +18,8 @@ from pinnace.scheduler import bind, decide, defaults, feed, framework, pods, pre
 
 log = logging.getLogger(__name__)
 
-WORKERS = 32
-"""Writes at the same time."""
+WORKERS = 64
+"""Writes at the same time: enough that the store commits many in one go."""
 BATCH_SECONDS = 0.010
 BATCH_PODS = 256
 # DynamicResources, which upstream asks before preemption, says this of every pod without resource claims.
@@ -100,7 +100,12 @@ class Scheduler:
             pod = self.queue.pop()
             if pod is None:
                 return count
-            self._schedule(pod)
+            try:
+                self._schedule(pod)
+            except Exception:
+                # A plug-in may be a user's: its failure throttles the pod that it failed on, never the loop.
+                log.exception("scheduling of %s failed", pod.key)
+                self.queue.put_failed(pod, started)
         return BATCH_PODS
 
     def _watch(
@@ -163,6 +168,9 @@ class Scheduler:
         except (client.ApiError, framework.PreBindFailed) as error:
             self._forget(pod, error)
             return
+        except Exception as error:
+            self._forget(pod, error)
+            raise
         finally:
             for plugin in self.profile.bindings:
                 plugin.unreserve(pod)

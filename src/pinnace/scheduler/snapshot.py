@@ -20,7 +20,7 @@ K = TypeVar("K")
 Mask = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 Rows = slice | npt.NDArray[np.intp]
-"""Which rows to look at: all of them (a slice), or a few."""
+"""Which rows to look at: an index into any of the arrays."""
 ALL: Rows = slice(None)
 
 CPU, MEMORY, EPHEMERAL, PODS = range(4)
@@ -109,7 +109,7 @@ class Snapshot:
         return len(self.row_of)
 
     def rows(self, selected: Rows) -> Iterable[int]:
-        return range(self.size) if isinstance(selected, slice) else map(int, selected)
+        return range(*selected.indices(self.size)) if isinstance(selected, slice) else map(int, selected)
 
     # Nodes
 
@@ -280,14 +280,18 @@ class Snapshot:
 
     # What changed
 
-    def changes_since(self, version: int) -> npt.NDArray[np.intp] | None:
+    def changes_since(self, version: int) -> Rows | None:
         """The rows whose pods changed after `version`; None: too many to tell."""
         missed = self.version - version
         if missed > len(self._changes):
             return None
-        if not missed:
-            return np.zeros(0, dtype=np.intp)
-        return np.unique(np.array(self._changes[-missed:], dtype=np.intp))
+        # Not numpy.unique, which loads several megabytes of numpy.ma at its first call.
+        changed = set(self._changes[-missed:]) if missed else set()
+        if len(changed) == 1:
+            # The usual case: a view costs less than a copy.
+            [row] = changed
+            return slice(row, row + 1)
+        return np.array(sorted(changed), dtype=np.intp)
 
     def put_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
         """None: it is gone."""

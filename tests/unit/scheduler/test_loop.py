@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from pinnace.client import client, events, transport
-from pinnace.scheduler import loop, volumes
+from pinnace.scheduler import framework, loop, pods, snapshot, volumes
 from pinnace.testing import clock as virtual
 from pinnace.testing import scheduling
 from pinnace.web import messages
@@ -22,12 +23,12 @@ CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, extend: Callable[[framework.Profile], framework.Profile] = lambda profile: profile) -> None:
         self.time = virtual.VirtualClock()
         self.api = scheduling.SchedulingApi()
         self.client = client.Client(transport.DirectTransport(self.api.handle, None))
         self.recorder = events.EventRecorder(self.client, "default-scheduler", self.time)
-        self.scheduler = loop.Scheduler(self.client, self.time, self.recorder, rng=random.Random(1))
+        self.scheduler = loop.Scheduler(self.client, self.time, self.recorder, rng=random.Random(1), extend=extend)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Without time passing."""
@@ -55,8 +56,10 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def running() -> AsyncIterator[World]:
-    world = World()
+async def running(
+    extend: Callable[[framework.Profile], framework.Profile] = lambda profile: profile,
+) -> AsyncIterator[World]:
+    world = World(extend)
     tasks = [asyncio.create_task(world.scheduler.run()), asyncio.create_task(world.recorder.run())]
     try:
         yield world
@@ -302,3 +305,31 @@ def test_a_pod_whose_claim_is_not_bound_is_tried_again(how: str) -> None:
             await world.until(selected)
 
     asyncio.run(main())
+
+
+class FailsOnSome:
+    """A user's plug-in with a bug."""
+
+    name = "FailsOnSome"
+
+    def pre_filter(self, demand: pods.Demand, nodes: snapshot.Snapshot) -> framework.Rejection | None:
+        if "trouble" in demand.labels:
+            raise KeyError("a bug")
+        return None
+
+
+def test_a_plug_in_that_fails_on_one_pod_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def extend(profile: framework.Profile) -> framework.Profile:
+        return dataclasses.replace(profile, pre_filters=(*profile.pre_filters, FailsOnSome()))
+
+    async def main() -> None:
+        async with running(extend) as world:
+            await world.add(NODES, node("n1"))
+            await world.add(PODS, pod("bad", labels={"trouble": "yes"}, priority=9), pod("good"))
+            await world.until(lambda: world.api.bindings)
+            await world.time.advance(30)
+            assert world.api.bindings == [("good", "n1")]
+
+    asyncio.run(main())
+    failures = [record for record in caplog.records if record.getMessage() == "scheduling of default/bad failed"]
+    assert 3 <= len(failures) <= 6, "tried again with a growing delay"
