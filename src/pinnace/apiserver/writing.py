@@ -111,7 +111,7 @@ def adopt_namespace(context: contexts.Context, obj: Object) -> None:
 
 
 def _generated_name(context: contexts.Context, base: str) -> str:
-    suffix = "".join(context.services.rng.choice(_SUFFIX_LETTERS) for _ in range(_SUFFIX_LENGTH))
+    suffix = "".join(context.services.rng.choices(_SUFFIX_LETTERS, k=_SUFFIX_LENGTH))
     return base[:_LONGEST_BASE] + suffix
 
 

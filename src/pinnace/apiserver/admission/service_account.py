@@ -60,7 +60,7 @@ class ServiceAccount:
     def _mount_token(self, spec: Object) -> None:
         volumes = spec.get("volumes") or []
         existing = next((volume["name"] for volume in volumes if _is_token_volume(volume)), "")
-        name = existing or _VOLUME_PREFIX + "".join(self._rng.choice(_LETTERS) for _ in range(5))
+        name = existing or _VOLUME_PREFIX + "".join(self._rng.choices(_LETTERS, k=5))
         is_used = False
         for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
             mounts = container.get("volumeMounts") or []

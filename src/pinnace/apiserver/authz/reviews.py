@@ -60,11 +60,8 @@ class Reviews:
         namespace = (obj.get("spec") or {}).get("namespace") or ""
         if not namespace:
             raise errors.bad_request("no namespace on request")
-        if users.MASTERS in context.user.groups:
-            resources: list[Object] = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
-            urls: list[Object] = [{"verbs": ["*"], "nonResourceURLs": ["*"]}]
-        else:
-            resources, urls = [], []
+        resources: list[Object] = []
+        urls: list[Object] = []
         for rule in self._authorizer.rules_for(context.user, namespace):
             (urls if rule.urls else resources).append(rule.to_json())
         obj["status"] = {"resourceRules": resources, "nonResourceRules": urls, "incomplete": False}
