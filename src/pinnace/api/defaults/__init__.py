@@ -39,6 +39,12 @@ _TABLE: dict[tuple[str, str, str], Defaulter] = {
     **resource.TABLE,
 }
 
+# Numbers of a status that are printed even when they are zero, though the definitions do not call them required.
+_PRINTED = {
+    "PodDisruptionBudgetStatus": ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"),
+    "StatefulSetStatus": ("availableReplicas",),
+}
+
 
 def apply(kind: kinds.Kind, obj: kinds.Object) -> None:
     """Fill in the defaults of `obj`, which was decoded for `kind`."""
@@ -56,6 +62,6 @@ def apply(kind: kinds.Kind, obj: kinds.Object) -> None:
 
 def _status(schema: schemas.Schema, status: dict[str, Any]) -> None:
     """Upstream's status is never absent, and its required numbers are printed even when they are zero."""
-    for name in schema.required:
+    for name in (*schema.required, *_PRINTED.get(schema.name.rpartition(".")[2], ())):
         if schema.properties[name].type == "integer":
             status.setdefault(name, 0)
