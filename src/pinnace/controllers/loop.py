@@ -54,7 +54,9 @@ class Controller:
     """Reads what no cache holds, just before the plan (`view.live`)."""
     workers: int = 5
     resync_seconds: float = 0
-    """Plan every key of the first watch again so often; 0: never."""
+    """Plan every key of the first watch, or `timer_keys`, again so often; 0: never."""
+    timer_keys: tuple[Key, ...] = ()
+    """Keys that stand for a round over everything: planned at the start and by the timer alone."""
     component: str = ""
     """Source of its events; by default `<name>-controller`."""
 
@@ -143,9 +145,12 @@ class Loop:
 
     async def _resync(self) -> None:
         while True:
+            for key in self._controller.timer_keys:
+                self._queue.add(key)
             await self._clock.sleep(self._controller.resync_seconds)
-            for obj in self._view.list(self._controller.watches[0].resource):
-                self._queue.add(cache.key_of(obj))
+            if not self._controller.timer_keys:
+                for obj in self._view.list(self._controller.watches[0].resource):
+                    self._queue.add(cache.key_of(obj))
 
     async def reconcile(self, key: Key) -> None:
         """One iteration: plan the key and carry the plan out, or put it off until the caches are far enough."""

@@ -12,12 +12,17 @@ from pinnace.controllers import (
     deployment,
     endpoints,
     endpointslice,
+    eviction,
     garbagecollector,
     job,
     loop,
     namespace,
+    node,
+    protection,
     replicaset,
     serviceaccount,
+    statefulset,
+    volumebinder,
 )
 from pinnace.controllers import settings as settings_module
 from pinnace.kit import clock, tasks
@@ -37,7 +42,7 @@ def groups_of(user_name: str) -> tuple[str, ...]:
     return ("system:authenticated",)
 
 
-def controllers(settings: settings_module.Settings) -> Sequence[loop.Controller]:
+def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequence[loop.Controller]:
     """Every controller with a plan, as the settings want it."""
     return [
         namespace.controller(),
@@ -47,6 +52,11 @@ def controllers(settings: settings_module.Settings) -> Sequence[loop.Controller]
         job.controller(),
         endpointslice.controller(),
         endpoints.controller(),
+        statefulset.controller(),
+        *volumebinder.controllers(),
+        *protection.controllers(),
+        *node.controllers(settings, time),
+        *eviction.controllers(settings, time),
     ]
 
 
@@ -73,7 +83,7 @@ class Manager:
         self.collector = self._make_collector(api_for(GARBAGE_COLLECTOR))
         self.loops = {
             controller.name: self._make(controller, api_for(controller.user_name))
-            for controller in controllers(settings)
+            for controller in controllers(settings, time)
         }
 
     def _make(self, controller: loop.Controller, api: client.Client) -> loop.Loop:

@@ -113,9 +113,36 @@ class Node:
     decide: Callable[[Object], Object | None] | None = None
     seen: dict[str, Object] = dataclasses.field(default_factory=dict)
 
+    async def register(self) -> None:
+        """The node's own object, as its agent makes it."""
+        node = {
+            "metadata": {
+                "name": self.name,
+                "labels": {"kubernetes.io/hostname": self.name},
+                "annotations": {"pinnace.dev/volume-dir": "/volumes"},
+            },
+            "spec": {},
+        }
+        await self.plane.create(resources.NODES, node)
+        await self.report(ready=True)
+
+    async def report(self, *, ready: bool) -> None:
+        stamp = clock.rfc3339(self.plane.time.now())
+        condition = {"type": "Ready", "status": "True" if ready else "False", "reason": "x", "message": "x"}
+        condition |= {"lastHeartbeatTime": stamp, "lastTransitionTime": stamp}
+        patch = {"status": {"conditions": [condition]}}
+        await self.plane.admin.patch(resources.NODES, None, self.name, patch, kind="strategic", subresource="status")
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(10)
+            await self.report(ready=True)
+
     async def run(self) -> None:
         api = self.plane.admin
+        await self.register()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._beat())
             listed = await api.list(resources.PODS)
             for pod in listed.items:
                 group.create_task(self._handle(pod))

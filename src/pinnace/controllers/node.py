@@ -1,0 +1,254 @@
+"""Nodes: whether they are heard of, the taints that follow from their conditions, and their ranges of pod addresses.
+
+Watches Nodes and the Leases in kube-node-lease. A node that is silent for the grace period is marked Unknown; taints
+keep new pods away and, unless all nodes are silent (then it is rather we who hear nothing), send the present ones off.
+"""
+
+import dataclasses
+import datetime
+import ipaddress
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pinnace.client import client, resources
+from pinnace.controllers import actions, loop, objects
+from pinnace.controllers import settings as settings_module
+from pinnace.controllers import view as views
+from pinnace.kit import clock
+
+Object = dict[str, Any]
+
+LEASE_NAMESPACE = "kube-node-lease"
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_PRESSURE = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+    "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+}
+_OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURE.values()})
+_WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+
+
+class Heartbeats:
+    """When each node was last heard of, by our own clock: the times in leases and statuses are the nodes' own and may be wrong."""
+
+    def __init__(self, time: clock.Clock) -> None:
+        self._clock = time
+        self._heard: dict[str, tuple[Any, float]] = {}
+
+    async def observe(self, api: client.Client, view: views.View, key: objects.Key) -> float:
+        """Seconds since the node's lease or its own report of its conditions last changed."""
+        node = view.get(resources.NODES, *key)
+        if node is None:
+            self._heard.pop(key[1], None)
+            return 0.0
+        lease = view.get(resources.LEASES, LEASE_NAMESPACE, key[1])
+        sign = (
+            objects.uid_of(node),
+            ((lease or {}).get("spec") or {}).get("renewTime"),
+            (objects.condition(node, "Ready") or {}).get("lastHeartbeatTime"),
+        )
+        now = self._clock.monotonic()
+        known = self._heard.get(key[1])
+        if known is None or known[0] != sign:
+            self._heard[key[1]] = (sign, now)
+            return 0.0
+        return now - known[1]
+
+
+def plan_for(settings: settings_module.Settings) -> loop.Plan:
+    def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+        node = view.get(resources.NODES, *key)
+        if node is None:
+            return []
+        has_reported = objects.condition(node, "Ready") is not None
+        grace = settings.node_monitor_grace if has_reported else settings.node_startup_grace
+        if view.live > grace:
+            unknown = _mark_unknown(node, now)
+            if unknown:
+                return unknown
+        writes = _taint(view, node, now)
+        if writes:
+            return writes
+        is_lost = (objects.condition(node, "Ready") or {}).get("status") == "Unknown"
+        return _mark_pods(view, node, now) if is_lost else []
+
+    return plan
+
+
+def _mark_unknown(node: Object, now: datetime.datetime) -> list[actions.Action]:
+    status = objects.status_of(node)
+    stamp = clock.rfc3339(now)
+    conditions = list(status.get("conditions") or ())
+    changed = False
+    for kind in _WATCHED_CONDITIONS:
+        present = objects.find_condition(conditions, kind)
+        if present is None:
+            changed = True
+            conditions.append(
+                {
+                    "type": kind,
+                    "status": "Unknown",
+                    "reason": "NodeStatusNeverUpdated",
+                    "message": "Kubelet never posted node status.",
+                    "lastHeartbeatTime": node["metadata"].get("creationTimestamp"),
+                    "lastTransitionTime": stamp,
+                }
+            )
+        elif present.get("status") != "Unknown":
+            changed = True
+            conditions[conditions.index(present)] = {
+                **present,
+                "status": "Unknown",
+                "reason": "NodeStatusUnknown",
+                "message": "Kubelet stopped posting node status.",
+                "lastTransitionTime": stamp,
+            }
+    if not changed:
+        return []
+    told = actions.normal(node, "NodeNotReady", f"Node {objects.name_of(node)} status is now: NodeNotReady")
+    updated = {**node, "status": {**status, "conditions": conditions}}
+    return [actions.Update(resources.NODES, updated, subresource="status", then=lambda _: [told])]
+
+
+def _taint(view: views.View, node: Object, now: datetime.datetime) -> list[actions.Action]:
+    """Bring the taints that follow from conditions in line with them; others' taints stay."""
+    present = node["spec"].get("taints") or []
+    wanted = _wanted_taints(node, sends_off=_is_anyone_ready(view))
+    kept = [each for each in present if each["key"] not in _OURS or (each["key"], each["effect"]) in wanted]
+    there = {(each["key"], each["effect"]) for each in kept}
+    stamp = clock.rfc3339(now)
+    added = [
+        {"key": key, "effect": effect, "timeAdded": stamp}
+        for key, effect in sorted(wanted)
+        if (key, effect) not in there
+    ]
+    if not added and len(kept) == len(present):
+        return []
+    # The version guards taints that someone else sets at the same time: a list is replaced as a whole.
+    metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}
+    patch = {"metadata": metadata, "spec": {"taints": [*kept, *added] or None}}
+    return [actions.Patch(resources.NODES, None, objects.name_of(node), patch)]
+
+
+def _wanted_taints(node: Object, *, sends_off: bool) -> set[tuple[str, str]]:
+    wanted = set()
+    ready = (objects.condition(node, "Ready") or {}).get("status", "Unknown")
+    if ready != "True":
+        key = NOT_READY if ready == "False" else UNREACHABLE
+        wanted.add((key, "NoSchedule"))
+        if sends_off:
+            wanted.add((key, "NoExecute"))
+    wanted |= {(key, "NoSchedule") for kind, key in _PRESSURE.items() if objects.is_condition_true(node, kind)}
+    if node["spec"].get("unschedulable"):
+        wanted.add((UNSCHEDULABLE, "NoSchedule"))
+    return wanted
+
+
+def _is_anyone_ready(view: views.View) -> bool:
+    return any(objects.is_condition_true(node, "Ready") for node in view.list(resources.NODES))
+
+
+def _mark_pods(view: views.View, node: Object, now: datetime.datetime) -> list[actions.Action]:
+    """Nobody else says any more that the pods of a lost node are not ready: Services must not send them anything."""
+    patches = []
+    for pod in view.by_index(resources.PODS, "node", objects.name_of(node)):
+        if not objects.is_pod_ready(pod):
+            continue
+        condition = {"type": "Ready", "status": "False", "lastTransitionTime": clock.rfc3339(now)}
+        told = actions.warning(pod, "NodeNotReady", "Node is not ready")
+        patches.append(
+            actions.Patch(
+                resources.PODS,
+                *objects.key_of(pod),
+                {"metadata": {"uid": objects.uid_of(pod)}, "status": {"conditions": [condition]}},
+                kind="strategic",
+                subresource="status",
+                then=lambda _, told=told: [told],  # type: ignore[misc]
+                is_optional=True,
+            )
+        )
+    return [actions.Batch(patches)] if patches else []
+
+
+# -- ranges of pod addresses
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ranges:
+    """Equal parts of the cluster's range, given out in order."""
+
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+    prefix: int
+
+    def first_free(self, taken: set[str]) -> str | None:
+        for part in self.network.subnets(new_prefix=self.prefix):
+            if str(part) not in taken:
+                return str(part)
+        return None
+
+
+def plan_ranges_for(ranges: Ranges) -> loop.Plan:
+    def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+        """One key stands for all nodes, so that two of them never get the same range."""
+        nodes = view.list(resources.NODES)
+        taken = {cidr for node in nodes for cidr in _ranges_of(node)}
+        result: list[actions.Action] = []
+        for node in sorted((node for node in nodes if not _ranges_of(node)), key=objects.name_of):
+            name = objects.name_of(node)
+            free = ranges.first_free(taken)
+            if free is None:
+                message = f"Node {name} status is now: CIDRNotAvailable"
+                return [*result, actions.normal(node, "CIDRNotAvailable", message), actions.Requeue(30.0)]
+            taken.add(free)
+            patch = {"metadata": {"uid": objects.uid_of(node)}, "spec": {"podCIDR": free, "podCIDRs": [free]}}
+            result.append(actions.Patch(resources.NODES, None, name, patch))
+        return result
+
+    return plan
+
+
+def _ranges_of(node: Object) -> Sequence[str]:
+    single = node["spec"].get("podCIDR")
+    return node["spec"].get("podCIDRs") or ([single] if single else [])
+
+
+def _nodes_without_range(view: views.View, node: Object) -> Iterable[objects.Key]:
+    return () if _ranges_of(node) else [("", "")]
+
+
+# -- registration
+
+
+def index_by_node(pod: Object) -> Iterable[str]:
+    node = pod["spec"].get("nodeName")
+    return [node] if node else ()
+
+
+def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequence[loop.Controller]:
+    lifecycle = loop.Controller(
+        name="node-lifecycle",
+        user="node-controller",
+        component="node-controller",
+        watches=(loop.Watch(resources.NODES, loop.own_key),),
+        reads=(resources.LEASES, resources.PODS),
+        indexes=((resources.PODS, "node", index_by_node),),
+        observe=Heartbeats(time).observe,
+        plan=plan_for(settings),
+        resync_seconds=settings.node_monitor_period,
+    )
+    if not settings.cluster_cidr:
+        return [lifecycle]
+    ranges = Ranges(ipaddress.ip_network(settings.cluster_cidr), settings.node_cidr_mask)
+    ipam = loop.Controller(
+        name="node-ipam",
+        user="node-controller",
+        component="cidrAllocator",
+        watches=(loop.Watch(resources.NODES, _nodes_without_range),),
+        plan=plan_ranges_for(ranges),
+        workers=1,
+    )
+    return [lifecycle, ipam]
