@@ -59,7 +59,9 @@ def plan_preemption(
         return Outcome(None, refusal, keeps_nomination=True)
     wanted = max(CANDIDATES_AT_LEAST, int(nodes.node_count * CANDIDATE_SHARE))
     candidates: list[Candidate] = []
-    for row in map(int, diagnosis.resolvable_rows):
+    # Where nobody anywhere is less important, as in most clusters, no node has to be looked at.
+    is_hopeless = min(nodes.priorities, default=pod.demand.priority) >= pod.demand.priority
+    for row in () if is_hopeless else map(int, diagnosis.resolvable_rows):
         candidate = _victims_on(profile, pod, nodes, row, budgets)
         if candidate is not None:
             candidates.append(candidate)

@@ -85,6 +85,8 @@ class Snapshot:
         self.groups: dict[tuple[str, tuple[tuple[str, str], ...]], Group] = {}
         self.term_uses: dict[tuple[str, pods.PodTerm], TermUse] = {}
         self.namespace_labels: dict[str, Mapping[str, str]] = {}
+        self.priorities: Counter[int] = Counter()
+        """How many placed pods have each."""
         self.claims_in_use: Counter[tuple[str, str]] = Counter()
         """(namespace, name) of persistent volume claims -> pods that use them."""
         self.version = 0
@@ -206,6 +208,7 @@ class Snapshot:
         self.scored[row, 1] += sign * demand.scored_memory
         for port in demand.host_ports:
             _count_in(self.ports.setdefault((port.protocol, port.port), {}).setdefault(row, Counter()), port.ip, sign)
+        _count_in(self.priorities, demand.priority, sign)
         for claim in demand.claims:
             _count_in(self.claims_in_use, (demand.namespace, claim), sign)
         self._count_group(pod, row, sign)

@@ -123,8 +123,10 @@ def _count(demand: pods.Demand, nodes: snapshot.Snapshot, constraint: pods.Sprea
         counts_here &= tolerated[nodes.taint_ids]
     column = nodes.column(constraint.topology_key)
     matching = nodes.count_matching(demand.namespace, constraint.selector)
-    domains = column.ids[counts_here]
-    per_domain = np.bincount(domains, weights=matching[counts_here], minlength=len(column.values)).astype(np.int64)
+    domains, here = column.ids, matching
+    if not counts_here.all():
+        domains, here = domains[counts_here], here[counts_here]
+    per_domain = np.bincount(domains, weights=here, minlength=len(column.values)).astype(np.int64)
     exists = np.bincount(domains, minlength=len(column.values)) > 0
     exists[0] = False
     return _Counts(column.ids, per_domain, exists)
