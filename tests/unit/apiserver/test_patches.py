@@ -1,0 +1,129 @@
+"""PATCH: the four kinds, conflicts, server-side apply."""
+
+import asyncio
+from typing import Any
+
+from pinnace.testing import api_server
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+
+def deployment() -> api_server.Object:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template},
+    }
+
+
+def test_merge_json_and_strategic_patches() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(DEPLOYMENTS, deployment())
+        merged = await api.patch(f"{DEPLOYMENTS}/d", {"metadata": {"labels": {"x": "y"}}, "spec": {"replicas": 2}})
+        assert merged.code == 200
+        ops = [{"op": "replace", "path": "/spec/replicas", "value": 3}, {"op": "remove", "path": "/metadata/labels/x"}]
+        assert (await api.patch(f"{DEPLOYMENTS}/d", ops, "json")).json["spec"]["replicas"] == 3
+        change = {"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "s"}]}}}}
+        after = (await api.patch(f"{DEPLOYMENTS}/d", change, "strategic")).json
+        assert {container["name"] for container in after["spec"]["template"]["spec"]["containers"]} == {"c", "side"}
+        replaced = (await api.patch(f"{DEPLOYMENTS}/d", change, "merge")).json
+        assert [container["name"] for container in replaced["spec"]["template"]["spec"]["containers"]] == ["side"]
+
+    api_server.run(scenario)
+
+
+def test_patches_at_the_same_time_all_land() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})
+        answers = await asyncio.gather(
+            *(api.patch(f"{CONFIG_MAPS}/a", {"data": {f"k{number}": "v"}}) for number in range(20))
+        )
+        assert {answer.code for answer in answers} == {200}
+        assert len((await api.get(f"{CONFIG_MAPS}/a"))["data"]) == 20
+
+    api_server.run(scenario)
+
+
+def test_a_patch_that_names_an_old_version_is_a_conflict() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        made = await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})
+        version = made["metadata"]["resourceVersion"]
+        change = {"metadata": {"resourceVersion": version}, "data": {"x": "1"}}
+        assert (await api.patch(f"{CONFIG_MAPS}/a", change)).code == 200
+        second = await api.patch(f"{CONFIG_MAPS}/a", change | {"data": {"x": "2"}})
+        assert (second.code, second.reason) == (409, "Conflict")
+
+    api_server.run(scenario)
+
+
+def test_what_a_patch_makes_is_checked_like_what_is_sent_whole() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(DEPLOYMENTS, deployment())
+        invalid = await api.patch(f"{DEPLOYMENTS}/d", {"spec": {"replicas": -1}})
+        assert (invalid.code, invalid.causes[0][1]) == (422, "spec.replicas")
+        unknown = await api.patch(f"{DEPLOYMENTS}/d?fieldValidation=Strict", {"spec": {"replicsa": 1}})
+        assert unknown.code == 400
+        failed = await api.patch(f"{DEPLOYMENTS}/d", [{"op": "test", "path": "/spec/replicas", "value": 9}], "json")
+        assert failed.code == 422
+        text = await api.call("PATCH", f"{DEPLOYMENTS}/d", b"{}", headers={"content-type": "text/plain"})
+        assert text.code == 415
+        renamed = await api.patch(f"{DEPLOYMENTS}/d", {"metadata": {"name": "e"}})
+        assert renamed.code == 400
+
+    api_server.run(scenario)
+
+
+def applied(api: api_server.Api, manager: str, force: bool = False, **data: str) -> Any:
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data}
+    query = f"fieldManager={manager}" + ("&force=true" if force else "")
+    return api.patch(f"{CONFIG_MAPS}/a?{query}", config, "apply")
+
+
+def test_apply_creates_then_owns_then_conflicts_then_takes_by_force() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        assert (await applied(api, "one", x="1")).code == 201
+        same = await applied(api, "one", x="1")
+        assert same.code == 200
+        assert same.json["metadata"]["resourceVersion"] == str(api.store.revision)
+        refused = await applied(api, "two", x="2")
+        assert (refused.code, refused.reason) == (409, "Conflict")
+        assert refused.causes == [("FieldManagerConflict", ".data.x")]
+        forced = await applied(api, "two", force=True, x="2")
+        assert forced.json["data"] == {"x": "2"}
+        entries = {entry["manager"]: entry for entry in forced.json["metadata"]["managedFields"]}
+        assert entries["two"]["operation"] == "Apply"
+        assert entries["two"]["fieldsV1"] == {"f:data": {"f:x": {}}}
+
+    api_server.run(scenario)
+
+
+def test_what_a_manager_applies_no_more_goes() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await applied(api, "one", x="1", y="1")
+        assert (await applied(api, "one", x="1")).json["data"] == {"x": "1"}
+
+    api_server.run(scenario)
+
+
+def test_apply_needs_a_manager_and_other_patches_cannot_force() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        nobody = await api.patch(f"{CONFIG_MAPS}/a", {"apiVersion": "v1", "kind": "ConfigMap"}, "apply")
+        assert (nobody.code, nobody.causes) == (422, [("FieldValueRequired", "fieldManager")])
+        forced = await api.patch(f"{CONFIG_MAPS}/a?force=true", {})
+        assert (forced.code, forced.causes) == (422, [("FieldValueForbidden", "force")])
+
+    api_server.run(scenario)
+
+
+def test_the_manager_of_an_update_is_named_by_the_query_or_the_user_agent() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        headers = {"user-agent": "kubectl/v1.36 (linux)", "content-type": "application/json"}
+        made = await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}, "data": {"x": "1"}}, headers=headers)
+        assert [entry["manager"] for entry in made["metadata"]["managedFields"]] == ["kubectl"]
+        after = await api.patch(f"{CONFIG_MAPS}/a?fieldManager=me", {"data": {"y": "1"}})
+        assert [entry["manager"] for entry in after.json["metadata"]["managedFields"]] == ["kubectl", "me"]
+
+    api_server.run(scenario)
