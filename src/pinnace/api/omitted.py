@@ -14,13 +14,13 @@ def _words(text: str) -> frozenset[str]:
 # Texts that are pointers: "" means something other than absence.
 POINTER_TEXTS = _words(
     """
-    apiGroup appProtocol completionMode currentVolumeAttributesClassName deletionGracePeriodSeconds endpointIP failurePolicy
+    apiGroup appProtocol completionMode currentVolumeAttributesClassName endpointIP failurePolicy
     fsGroupChangePolicy holderIdentity hostname hostnameOverride ingressClassName initiatorName internalTrafficPolicy
     ipFamilyPolicy loadBalancerClass localhostProfile managedBy matchPolicy mountPropagation nodeAffinityPolicy nodeName
     nodeTaintsPolicy pathType persistentVolumeName podReplacementPolicy preemptionPolicy preferredHolder procMount
     reclaimPolicy recursiveReadOnly reinvocationPolicy resourceClaimName resourceClaimTemplateName restartPolicy
     runtimeClassName seLinuxChangePolicy selectPolicy sideEffects storageClassName strategy timeZone trafficDistribution
-    unhealthyPodEvictionPolicy unsatisfiable volumeAttributesClassName volumeBindingMode volumeMode zone
+    unhealthyPodEvictionPolicy volumeAttributesClassName volumeBindingMode volumeMode zone
     """
 )
 

@@ -78,12 +78,14 @@ def prepare_update(kind: kinds.Kind, new: Object, old: Object, subresource: str)
     special = _UPDATE.get((kind.group, kind.kind))
     if special is not None:
         special(new, old, subresource)
-    _count_generation(kind, new, old)
+    if subresource != "status":
+        _count_generation(kind, new, old)
 
 
-def wanted(obj: Object) -> Object:
-    """What of an object counts for its generation: everything but metadata and status."""
-    return {name: value for name, value in obj.items() if name not in _HEAD and name != "status"}
+def wanted(kind: kinds.Kind, obj: Object) -> Object:
+    """What of an object counts for its generation: everything but metadata and a status that is written on its own."""
+    left_out = _HEAD if not kind.definition and kind.subresource("status") is None else (*_HEAD, "status")
+    return {name: value for name, value in obj.items() if name not in left_out}
 
 
 def _restore_metadata(new: Object, old: Object) -> None:
@@ -116,7 +118,7 @@ def _prepare_status_update(kind: kinds.Kind, new: Object, old: Object) -> None:
 def _count_generation(kind: kinds.Kind, new: Object, old: Object) -> None:
     if kind.definition and (kind.group, kind.kind) not in _GENERATION:
         return
-    changed = wanted(new) != wanted(old)
+    changed = wanted(kind, new) != wanted(kind, old)
     if not changed and (kind.group, kind.kind) == ("apps", "Deployment"):
         # Its annotations are copied to its replica sets, so the controller has to see them too.
         changed = (new["metadata"].get("annotations") or {}) != (old["metadata"].get("annotations") or {})

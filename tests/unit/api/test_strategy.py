@@ -1,6 +1,7 @@
 """What the server does to an object before it is validated: clients do not write status, generations count changes."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -66,6 +67,8 @@ def test_the_generation_counts_changes_of_what_is_wanted() -> None:
     assert _updated(DEPLOYMENT, old, {"spec": {"replicas": 2}})["metadata"]["generation"] == 2
     assert _updated(DEPLOYMENT, old, {"metadata": {"labels": {"a": "b"}}})["metadata"]["generation"] == 1
     assert _updated(DEPLOYMENT, old, {"metadata": {"annotations": {"a": "b"}}})["metadata"]["generation"] == 2
+    noted = _updated(DEPLOYMENT, old, {"metadata": {"annotations": {"a": "b"}}}, "status")
+    assert (noted["metadata"]["annotations"], noted["metadata"]["generation"]) == ({"a": "b"}, 1)
     assert _updated(DEPLOYMENT, old, {"metadata": {"generation": 9}})["metadata"]["generation"] == 1
     assert _updated(DEPLOYMENT, old, {"spec": {"replicas": 5}}, "scale")["metadata"]["generation"] == 2
 
@@ -92,6 +95,8 @@ def test_metadata_may_be_written_with_a_status_but_not_that_of_custom_resources(
     assert made["status"] == {"b": 2}
     assert "labels" not in made["metadata"]
     assert _updated(CUSTOM, thing, {"spec": {"a": 2}})["metadata"]["generation"] == 2
+    bare = dataclasses.replace(CUSTOM, subresources=())
+    assert _updated(bare, thing, {"status": {"b": 2}})["metadata"]["generation"] == 2
 
 
 def test_who_created_an_object_when_is_not_for_clients() -> None:
