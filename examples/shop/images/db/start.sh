@@ -19,4 +19,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     mv "$new" "$PGDATA"
 fi
 
+# A volume's fsGroup gives its group access to everything; PostgreSQL insists on having the folder for itself.
+chmod 0700 "$PGDATA"
+
 exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/tmp -c jit=off "$@"
