@@ -18,6 +18,7 @@ FieldValidation = Literal["Strict", "Warn", "Ignore"]
 ContentType = Literal["json", "yaml", "protobuf"]
 
 _SHOWN_BYTES = 30
+TOO_DEEP = "exceeded max depth"
 # A name followed by white space before its colon: legal, rare, and it defeats the counting of names.
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 
@@ -40,7 +41,12 @@ def decode(
     raw, complaints = parse(
         data, kind.kind, look_for_duplicates=field_validation != "Ignore", content_type=content_type
     )
-    return convert(raw, kind, field_validation=field_validation, complaints=complaints)
+    try:
+        if not kind.definition and field_validation != "Ignore":
+            complaints = (*complaints, *repair.duplicates(raw))
+        return convert(raw, kind, field_validation=field_validation, complaints=complaints)
+    except RecursionError:
+        raise errors.bad_request(TOO_DEEP) from None
 
 
 def convert(
@@ -68,35 +74,36 @@ def parse(
     data: bytes, expected: str, *, look_for_duplicates: bool, content_type: ContentType = "json"
 ) -> tuple[Any, tuple[str, ...]]:
     """The value that `data` spells, and complaints about how it does (YAML's duplicate keys)."""
-    if content_type == "yaml":
-        try:
-            return yaml_input.load(data)
-        except yaml_input.YamlError as error:
-            raise _unrecognized(data, expected, f"error converting YAML to JSON: {error}") from None
-    if content_type == "protobuf":
-        try:
-            return protobuf.parse(data), ()
-        except protobuf.ProtobufError as error:
-            raise _unrecognized(data, expected, str(error)) from None
+    complaints: tuple[str, ...] = ()
     try:
-        value = orjson.loads(data)
-        if look_for_duplicates and may_have_duplicates(data, value):
-            value = json.loads(data, object_pairs_hook=repair.from_pairs)
+        if content_type == "yaml":
+            value, complaints = yaml_input.load(data)
+            orjson.dumps(value)
+        elif content_type == "protobuf":
+            value = protobuf.parse(data)
+        else:
+            value = orjson.loads(data)
+            # What cannot be written again cannot be stored: the writer's limit of depth is lower than the reader's.
+            left = orjson.dumps(value)
+            if look_for_duplicates and may_have_duplicates(data, left):
+                value = json.loads(data, object_pairs_hook=repair.from_pairs)
+    except protobuf.ProtobufError as error:
+        raise _unrecognized(data, expected, str(error)) from None
+    except yaml_input.YamlError as error:
+        raise _unrecognized(data, expected, f"error converting YAML to JSON: {error}") from None
     except ValueError as error:
-        raise _unrecognized(
-            data, expected, f"couldn't get version/kind; json parse error: {_json_wrong(data, error)}"
-        ) from None
-    except RecursionError:
-        raise _unrecognized(data, expected, "exceeded max depth") from None
-    return value, ()
+        why = f"couldn't get version/kind; json parse error: {_json_wrong(data, error)}"
+        raise _unrecognized(data, expected, why) from None
+    except (RecursionError, TypeError):
+        raise _unrecognized(data, expected, TOO_DEEP) from None
+    return value, complaints
 
 
-def may_have_duplicates(data: bytes, value: Any) -> bool:
-    """Whether some object in `data` may give a name twice. `value` is what it parsed to, where only one of them is left.
+def may_have_duplicates(data: bytes, left: bytes) -> bool:
+    """Whether some object in `data` may give a name twice. `left` is what it parsed to, written again: only one of them is there.
 
     Names are counted, before and after, by what only follows a name: `":`, unless the quote is an escaped one.
     """
-    left = orjson.dumps(value)
     return _names(data) != _names(left) or _SPACED_COLON.search(data) is not None
 
 
@@ -154,10 +161,10 @@ def _repaired(
         made = walk.run(schema, raw)
     except repair.Mismatch as error:
         raise errors.bad_request(prefix + str(error)) from None
-    except RecursionError:
-        raise errors.bad_request(prefix + "exceeded max depth") from None
     made["apiVersion"], made["kind"] = kind.api_version, kind.kind
-    found = (*complaints, *walk.strict_errors)
+    # Of a custom resource the parser tells what is there twice, then pruning what is unknown, sorted.
+    unknown = walk.strict_errors if kind.definition else sorted(walk.strict_errors)
+    found = tuple(dict.fromkeys((*complaints, *unknown)))
     if found and field_validation == "Strict":
         raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(found)}")
     return Decoded(made, found if field_validation == "Warn" else ())

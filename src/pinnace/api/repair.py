@@ -51,6 +51,23 @@ def from_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made if len(made) == len(pairs) else Duplicates(pairs)
 
 
+def duplicates(value: Any, path: str = "") -> list[str]:
+    """Complaints about every name that is given twice, wherever it is, in the order of the text."""
+    found: list[str] = []
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            found.extend(duplicates(item, f"{path}[{index}]"))
+    elif isinstance(value, dict):
+        seen: set[str] = set()
+        for name, item in _pairs(value):
+            inner = f"{path}.{name}" if path else name
+            if name in seen:
+                found.append(f'duplicate field "{inner}"')
+            seen.add(name)
+            found.extend(duplicates(item, inner))
+    return list(dict.fromkeys(found))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
     """Where the walk is: `path` as field errors print it, `go_path` and `struct` as Go's decoder does."""
@@ -76,7 +93,10 @@ _ABSENT = object()
 
 
 class Walk:
-    """One walk over one object. `is_typed` is false for custom resources, whose wrong types are validation's to report."""
+    """One walk over one object. `is_typed` is false for custom resources.
+
+    Their wrong types are validation's to report, and their duplicates are looked for in all that they hold (`duplicates`).
+    """
 
     def __init__(self, is_typed: bool) -> None:
         self.strict_errors: list[str] = []
@@ -131,7 +151,7 @@ class Walk:
                 else:
                     self._complain(f'unknown field "{inner.path}"')
                 continue
-            if name in seen:
+            if name in seen and self._is_typed:
                 self._complain(f'duplicate field "{inner.path}"')
             seen.add(name)
             made = _ABSENT if item is None and not field.nullable else self._value(field, item, inner)
@@ -145,7 +165,7 @@ class Walk:
         out: dict[str, Any] = {}
         for name, item in _pairs(value):
             inner = place.key(name)
-            if name in out:
+            if name in out and self._is_typed:
                 self._complain(f'duplicate field "{inner.path}"')
             out[name] = self._element(values, item, inner)
         return out

@@ -209,6 +209,16 @@ def test_an_empty_class_name_is_not_no_class_name() -> None:
     assert claim["spec"] == {"storageClassName": ""}
 
 
+def test_duplicates_in_custom_resources_are_found_even_where_everything_is_kept() -> None:
+    custom = kinds.Kind("example.com", "v1", "Thing", "things", "thing", namespaced=True)
+    body = '{"metadata":{"labels":{"x":"1","x":"2"},"zzz":1},"spec":{"b":[{"c":1,"c":2}],"b":1}}'
+    message = _refused(body, custom, field_validation="Strict")
+    assert message == (
+        'Thing in version "v1" cannot be handled as a Thing: strict decoding error: duplicate field "metadata.labels.x", '
+        'duplicate field "spec.b[0].c", duplicate field "spec.b", unknown field "metadata.zzz"'
+    )
+
+
 def test_custom_resources_are_pruned_but_their_types_are_left_to_validation() -> None:
     custom = kinds.Kind(
         "example.com",
@@ -243,9 +253,15 @@ def test_the_encoded_object_begins_with_its_kind_and_metadata() -> None:
     assert data == b'{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"metadata":{}}}'
 
 
-def test_deep_nesting_is_refused_and_does_no_harm() -> None:
-    deep = b'{"spec":' + b'{"a":' * 5000 + b"1" + b"}" * 5001
-    assert "unrecognized" in _refused(deep)
+@pytest.mark.parametrize("depth", [260, 900, 5000])
+@pytest.mark.parametrize("mode", ["Strict", "Ignore"])
+def test_deep_nesting_is_refused_and_does_no_harm(depth: int, mode: str) -> None:
+    deep = b'{"spec":' + b'{"a":' * depth + b"1" + b"}" * (depth + 1)
+    custom = kinds.Kind("example.com", "v1", "Thing", "things", "thing", namespaced=True)
+    assert "unrecognized" in _refused(deep, custom, field_validation=mode)
+    props = b'{"properties":{"a":' * depth + b"{}" + b"}}" * depth
+    definition = b'{"spec":{"versions":[{"schema":{"openAPIV3Schema":' + props + b"}}]}}"
+    assert "unrecognized" in _refused(definition, kind("CustomResourceDefinition", "apiextensions.k8s.io"))
 
 
 JSON = st.recursive(
@@ -342,8 +358,8 @@ def test_counting_names_never_misses_a_duplicate(pairs: list[tuple[str, Any]], s
     text = "{" + ",".join(f"{json.dumps(name)}{space}:{json.dumps(value)}" for name, value in pairs) + "}"
     data = text.encode()
     try:
-        value = orjson.loads(data)
+        left = orjson.dumps(orjson.loads(data))
     except ValueError:
         return
     if len({name for name, _ in pairs}) < len(pairs):
-        assert decode.may_have_duplicates(data, value)
+        assert decode.may_have_duplicates(data, left)
