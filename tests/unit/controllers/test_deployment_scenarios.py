@@ -76,7 +76,10 @@ def test_a_rolling_update_keeps_within_its_limits_and_can_be_undone() -> None:
                 ready = [
                     pod
                     for pod in alive
-                    if any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
+                    if any(
+                        each["type"] == "Ready" and each["status"] == "True"
+                        for each in pod["status"].get("conditions", ())
+                    )
                 ]
                 if len(alive) > 5 or len(ready) < 3:
                     violations.append(f"{len(alive)} pods, {len(ready)} ready")
