@@ -101,6 +101,9 @@ class _Draft:
             for container in podspec.ephemeral_containers(self.pod)
             if self._sandbox_is_ready and self.observed.latest(container["name"]) is None
         ]
+        if not self._sandbox_is_ready and self._is_run_over():
+            # Without a container to start nothing is worth a new sandbox, and no init container runs again.
+            return [], True
         initialized, failed = self._plan_initialization(wanted)
         if failed:
             return [], True
@@ -140,6 +143,13 @@ class _Draft:
             else:
                 return False, True
         return was_initialized or not blocked, False
+
+    def _is_run_over(self) -> bool:
+        for container in podspec.main_containers(self.pod):
+            latest = self.observed.latest(container["name"])
+            if latest is None or latest.is_alive or self._should_start(podspec.Role.MAIN, container, latest):
+                return False
+        return True
 
     def _should_start(self, role: podspec.Role, container: model.Object, latest: model.ContainerView | None) -> bool:
         if latest is None or latest.state is model.State.CREATED:

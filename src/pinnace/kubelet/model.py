@@ -53,6 +53,8 @@ class ContainerView:
     oom_killed: bool = False
     start_failed: bool = False
     error: str = ""
+    reason: str = ""
+    """For its status, where the exit code does not tell; "": by the exit code."""
     message: str = ""
     """What it left in its termination log (or the end of its log, where the policy says so)."""
     created_ns: int = 0

@@ -7,7 +7,12 @@ from pinnace.kubelet import containers, model, parts, podfiles, podspec
 async def create(pod: podspec.Object, attempt: int, shared: parts.Parts) -> model.SandboxView:
     """Namespaces and address. What a failed try began is undone. Raises EngineError, NetworkError."""
     spec = containers.sandbox_spec(pod, attempt, shared.settings.cluster_domain)
-    sandbox = await shared.engine.create_sandbox(spec)
+    try:
+        sandbox = await shared.engine.create_sandbox(spec)
+    except interface.NameInUse:
+        # Left by a try whose undoing failed too: the id is this pod's alone, nothing runs in it.
+        await remove(spec.id, shared)
+        sandbox = await shared.engine.create_sandbox(spec)
     addresses: tuple[str, ...] = (shared.settings.node_ip,)
     if sandbox.network_namespace is not None:
         is_attached = False

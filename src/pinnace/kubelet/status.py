@@ -6,12 +6,13 @@ says and nothing contradicts (start time, conditions of others, states of contai
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pinnace.kit import clock
 from pinnace.kubelet import model, podspec, qos
 
+BY_KUBELET = "TerminationByKubelet"
 OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
@@ -131,8 +132,6 @@ def _status_without_container(
     """Not made yet, or made by an earlier agent and collected since: then what the status says is all there is."""
     name = container["name"]
     old = _old_status(pod, name)
-    if old is not None and old.get("containerID") and memory.termination is not None:
-        return _remembered(old)
     waiting = memory.waiting.get(name) or _default_waiting(pod, role)
     if memory.termination is not None and name not in memory.waiting and role is not podspec.Role.MAIN:
         waiting = model.Waiting("PodInitializing")
@@ -151,19 +150,45 @@ def _status_without_container(
     return status
 
 
-def _remembered(old: model.Object) -> model.Object:
-    """A container that ran once and whose record is gone: upstream's words for it."""
-    state = old.get("state", {})
-    if "terminated" in state:
-        return old
-    terminated = {
-        "exitCode": 137,
-        "reason": "ContainerStatusUnknown",
-        "message": "The container could not be located when the pod was terminated",
-        "startedAt": None,
-        "finishedAt": None,
-    }
-    return {**old, "ready": False, "started": False, "state": {"terminated": terminated}}
+def lost_containers(pod: model.Object, known_ids: Collection[str], now: float) -> tuple[model.ContainerView, ...]:
+    """Containers that ran as the pod's status says and of which the engine has no record any more: they count as ended."""
+    found = []
+    status = pod.get("status", {})
+    for field in ("initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"):
+        for entry in status.get(field) or ():
+            container_id = str(entry.get("containerID") or "").rpartition("//")[2]
+            if container_id and container_id not in known_ids:
+                found.append(_lost(entry, container_id, now))
+    return tuple(found)
+
+
+def _lost(entry: model.Object, container_id: str, now: float) -> model.ContainerView:
+    state = entry.get("state") or {}
+    ended = state.get("terminated") or (entry.get("lastState") or {}).get("terminated") or {}
+    is_known = bool(state.get("terminated")) or ended.get("containerID") == entry.get("containerID")
+    return model.ContainerView(
+        id=container_id,
+        name=entry["name"],
+        attempt=int(entry.get("restartCount", 0)),
+        sandbox_id="",
+        state=model.State.EXITED,
+        image=entry.get("image", ""),
+        image_id=entry.get("imageID", ""),
+        exit_code=int(ended.get("exitCode", 0)) if is_known else UNKNOWN_EXIT_CODE,
+        reason=str(ended.get("reason", "")) if is_known else "ContainerStatusUnknown",
+        message=str(ended.get("message", "")) if is_known else UNKNOWN_MESSAGE,
+        started_ns=_nanoseconds(ended.get("startedAt") if is_known else (state.get("running") or {}).get("startedAt")),
+        finished_ns=_nanoseconds(ended.get("finishedAt")) if is_known else 0,
+        finished_at=now,
+    )
+
+
+UNKNOWN_EXIT_CODE = 137
+UNKNOWN_MESSAGE = "The container could not be located when the pod was terminated"
+
+
+def _nanoseconds(text: str | None) -> int:
+    return int(clock.parse_rfc3339(text).timestamp() * 1e9) if text else 0
 
 
 def _old_status(pod: model.Object, name: str) -> model.Object | None:
@@ -218,6 +243,8 @@ def _terminated(container: model.ContainerView) -> model.Object:
 
 
 def terminated_reason(container: model.ContainerView) -> str:
+    if container.reason:
+        return container.reason
     if container.start_failed:
         return "StartError"
     if container.oom_killed:
@@ -383,7 +410,15 @@ def _conditions(
         {**containers_ready, "type": "ContainersReady"},
         _condition("PodScheduled", True),
     ]
+    if status.get("reason") == "Evicted":
+        others = [entry for entry in others if entry["type"] != "DisruptionTarget"]
+        made.append(_condition("DisruptionTarget", True, BY_KUBELET, status.get("message", "")))
     return [_finish(entry, before.get(entry["type"]), status, context) for entry in made] + others
+
+
+def is_own(condition: model.Object) -> bool:
+    """Whether the node agent is who writes this condition."""
+    return condition["type"] in OWNED_CONDITIONS or condition.get("reason") == BY_KUBELET
 
 
 def _condition(kind: str, is_true: bool, reason: str = "", message: str = "") -> model.Object:

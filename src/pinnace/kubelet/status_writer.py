@@ -133,7 +133,7 @@ def _comparable(value: podspec.Object) -> podspec.Object:
     shown = {key: item for key, item in value.items() if key != "conditions" and item not in (None, [], {})}
     conditions = {}
     for condition in value.get("conditions") or ():
-        if condition["type"] in status.OWNED_CONDITIONS:
+        if status.is_own(condition):
             conditions[condition["type"]] = {key: item for key, item in condition.items() if item is not None}
     return {**shown, "conditions": conditions}
 
@@ -143,8 +143,8 @@ def patch(before: podspec.Object, after: podspec.Object) -> podspec.Object:
     changes: podspec.Object = {key: None for key in before if key not in after}
     for key, value in after.items():
         if key == "conditions":
-            own = [entry for entry in value if entry["type"] in status.OWNED_CONDITIONS]
-            if own != [entry for entry in before.get(key) or () if entry["type"] in status.OWNED_CONDITIONS]:
+            own = [entry for entry in value if status.is_own(entry)]
+            if own != [entry for entry in before.get(key) or () if status.is_own(entry)]:
                 changes[key] = own
         elif before.get(key) != value:
             changes[key] = value

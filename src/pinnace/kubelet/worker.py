@@ -209,6 +209,7 @@ class PodWorker:
     def _begin(self) -> None:
         if self._started_at is None:
             now = self._shared.time.monotonic()
+            self._remembered = [*status.lost_containers(self.pod, set(self._containers), now), *self._remembered]
             text = (self.pod.get("status") or {}).get("startTime")
             age = (self._shared.time.now() - clock.parse_rfc3339(text)).total_seconds() if text else 0.0
             self._started_at = now - max(0.0, age)
@@ -353,9 +354,9 @@ class PodWorker:
         theirs = [
             condition
             for condition in (self.pod.get("status") or {}).get("conditions") or ()
-            if condition["type"] not in status.OWNED_CONDITIONS
+            if not status.is_own(condition)
         ]
-        ours = [entry for entry in self._status["conditions"] if entry["type"] in status.OWNED_CONDITIONS]
+        ours = [entry for entry in self._status["conditions"] if status.is_own(entry)]
         return {**self.pod, "status": {**self._status, "conditions": ours + theirs}}
 
     def _on_written(self, written: podspec.Object | None) -> None:

@@ -422,6 +422,30 @@ def test_a_sandbox_that_died_is_made_anew(tmp_path: pathlib.Path) -> None:
     asyncio.run(main())
 
 
+def test_after_everything_was_removed_pods_go_on_by_their_policy(tmp_path: pathlib.Path) -> None:
+    """`down` and `up` again: the engine knows nothing; what was to run runs again, a Job's pod has failed."""
+
+    async def main() -> None:
+        agent = node(tmp_path)
+        async with agent:
+            await agent.create(pods.pod("web", containers=[server()]))
+            await agent.create(pods.pod("job", restartPolicy="Never", containers=[server()]))
+            await agent.until(lambda: agent.phase("web") == agent.phase("job") == "Running")
+            await agent.stop()
+            for sandbox in list(agent.host.sandboxes):
+                await fake_engine.FakeEngine(agent.host).remove_sandbox(sandbox)
+            agent.network.attached.clear()
+            agent.kubelet = agent._make()
+            await agent.start()
+            await agent.until(lambda: agent.phase("job") == "Failed")
+            assert agent.state("job")["terminated"]["reason"] == "ContainerStatusUnknown"
+            await agent.until(lambda: agent.status("web")["containerStatuses"][0]["restartCount"] == 1)
+            assert "running" in agent.state("web")
+            assert len(agent.host.sandboxes) == 1
+
+    asyncio.run(main())
+
+
 def test_a_pod_that_does_not_fit_is_refused(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with node(tmp_path) as agent:

@@ -378,3 +378,12 @@ def test_invariants_hold_and_every_deletion_comes_to_its_end(
         world.turn()
     assert world.finished
     assert not world.containers
+
+
+def test_nothing_is_begun_again_for_containers_that_are_over() -> None:
+    """A Job's pod whose records are lost (a reboot) fails; its init containers do not run a second time."""
+    pod = pods.pod(restartPolicy="Never", initContainers=[pods.container("i1")])
+    observed = model.Observed(None, (exited("i1", sandbox_id=""), exited("main", 137, sandbox_id="")))
+    plan = decide.decide(pod, observed, memory(), 0.0)
+    assert plan.terminate is not None
+    assert not plan.actions

@@ -74,7 +74,9 @@ class Cluster:
 
     async def until(self, holds: Any) -> None:
         async with asyncio.timeout(10):
-            while not await holds():
+            while True:
+                if await holds():
+                    return
                 await asyncio.sleep(0.005)
 
     async def get(self, resource: resources.Resource, namespace: str | None, name: str) -> client.Object | None:

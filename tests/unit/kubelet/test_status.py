@@ -190,3 +190,22 @@ def test_the_status_is_a_fixed_point() -> None:
     views = (exited("i"), running("s"), running("main"))
     pod["status"] = made(pod, *views)
     assert made(pod, *views) == pod["status"]
+
+
+def test_containers_whose_records_are_lost_count_as_ended() -> None:
+    """After everything was stopped and removed the API's own word is what is left of a container."""
+    pod = pods.pod(restartPolicy="Never", containers=[pods.container("a"), pods.container("b")])
+    pod["status"] = made(pod, running("a"), exited("b", 3, attempt=2))
+    a, b = status.lost_containers(pod, set(), 7.0)
+    assert (a.exit_code, a.reason, a.finished_at) == (137, "ContainerStatusUnknown", 7.0)
+    assert (b.exit_code, b.reason, b.attempt) == (3, "Error", 2)
+    assert status.lost_containers(pod, {"a0", "b2"}, 7.0) == ()
+    value = status.make(pod, model.Observed(None, (a, b)), OVER, CONTEXT)
+    assert value["phase"] == "Failed"
+    assert value["containerStatuses"][0]["state"]["terminated"]["reason"] == "ContainerStatusUnknown"
+
+
+def test_an_eviction_leaves_its_condition() -> None:
+    memory = model.Memory(termination=model.Termination(1, "Evicted", "low on memory", is_failure=True))
+    value = made(pods.pod(), exited("main"), memory=memory)
+    assert condition(value, "DisruptionTarget") == ("True", "TerminationByKubelet", "low on memory")
