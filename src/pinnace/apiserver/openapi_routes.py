@@ -7,6 +7,7 @@ from collections.abc import Callable
 import orjson
 
 from pinnace.api import errors, openapi
+from pinnace.api.openapi import protobuf
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import negotiate
 from pinnace.web import messages
@@ -14,10 +15,20 @@ from pinnace.web import messages
 _V3 = "/openapi/v3/"
 
 
+_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+# How Go clients write it, though `@` may not stand there.
+_V2_PROTOBUF_NAMES = (_V2_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+
+
 async def v2(context: contexts.Context) -> messages.Answer:
-    """Clients that only read protobuf are told so (406), and fall back."""
-    negotiate.form(context.accept, transforms=False)
+    """JSON, or the protobuf form where that is what the client would rather have."""
     registry = context.services.registry
+    first = context.accept.partition(",")[0].partition(";")[0].strip().lower()
+    if first in _V2_PROTOBUF_NAMES:
+        return await _document(
+            context, "v2 protobuf", lambda: protobuf.encode(orjson.loads(openapi.v2_document(registry))), _V2_PROTOBUF
+        )
+    negotiate.form(context.accept, transforms=False)
     return await _document(context, "v2", lambda: openapi.v2_document(registry))
 
 
@@ -44,14 +55,16 @@ async def v3_document(context: contexts.Context) -> messages.Answer:
     return await _document(context, path, lambda: openapi.v3_document(name, registry))
 
 
-async def _document(context: contexts.Context, name: str, make: Callable[[], bytes]) -> messages.Answer:
+async def _document(
+    context: contexts.Context, name: str, make: Callable[[], bytes], media: str = "application/json"
+) -> messages.Answer:
     """Made off the loop the first time: it takes longer than others should wait."""
     cache = context.services.documents
     if name not in cache:
         body = await asyncio.to_thread(make)
         cache[name] = (body, '"' + hashlib.sha512(body).hexdigest().upper() + '"')
     body, tag = cache[name]
-    headers = [("Content-Type", "application/json"), ("ETag", tag), ("Cache-Control", "no-cache, private")]
+    headers = [("Content-Type", media), ("ETag", tag), ("Cache-Control", "no-cache, private")]
     if context.query.text("hash"):
         headers[2] = ("Cache-Control", "public, immutable")
     if context.request.headers.get("if-none-match") == tag:

@@ -216,8 +216,7 @@ async def _replace(
     try:
         await services.admission.mutate(attributes)
         strategy.prepare_update(kind, new, old, context.subresource)
-        check = validation.update_status if context.subresource == "status" else validation.update
-        _raise_invalid(kind, context.name, check(kind, new, old))
+        _raise_invalid(kind, context.name, _wrong(context, new, old))
         await services.admission.validate(attributes)
         if tracks_fields:
             new = _track(context, old, new, options)
@@ -234,6 +233,12 @@ async def _replace(
         return Written(conversion.value(kind, written))
     finally:
         await attributes.settle(landed=landed)
+
+
+def _wrong(context: contexts.Context, new: Object, old: Object) -> list[errors.Cause]:
+    if context.subresource == "status":
+        return validation.update_status(context.kind, new, old)
+    return validation.update(context.kind, new, old, context.subresource)
 
 
 def _carry_over(new: Object, old: Object) -> None:

@@ -1,9 +1,9 @@
 """A real API server over the memory store, spoken to without a socket.
 
-    def test_x() -> None:
-        async def scenario(api: api_server.Api) -> None:
-            created = await api.create("/api/v1/namespaces/default/configmaps", {...})
-        api_server.run(scenario)
+def test_x() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        created = await api.create("/api/v1/namespaces/default/configmaps", {...})
+    api_server.run(scenario)
 """
 
 import asyncio
@@ -157,9 +157,7 @@ def options(**changes: Any) -> settings.Settings:
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    chosen: settings.Settings | None = None, time: clock.Clock | None = None
-) -> AsyncIterator[Api]:
+async def serving(chosen: settings.Settings | None = None, time: clock.Clock | None = None) -> AsyncIterator[Api]:
     time = time or clock.SystemClock()
     store = memory.MemoryStore(envelope.stamp, time)
     api = server.ApiServer(store, time, chosen or options())

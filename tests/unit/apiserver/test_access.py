@@ -193,7 +193,11 @@ def test_impersonation_needs_the_right_to_be_each_of_user_and_groups() -> None:
 
 def test_nobody_grants_what_they_do_not_have() -> None:
     async def scenario(api: api_server.Api) -> None:
-        everything = {"verbs": ["*"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"]}
+        everything = {
+            "verbs": ["*"],
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["roles", "rolebindings"],
+        }
         everything["verbs"] = ["create", "get", "update", "patch"]
         await grant(api, "own", everything, rule("get", "pods"))
         roles = f"{RBAC}/namespaces/default/roles"

@@ -81,7 +81,9 @@ def test_an_object_stays_until_its_last_finalizer_goes() -> None:
     ("policy", "finalizers", "code"),
     [("Foreground", ["foregroundDeletion"], 202), ("Orphan", ["orphan"], 200)],
 )
-def test_policies_leave_their_finalizer_for_the_garbage_collector(policy: str, finalizers: list[str], code: int) -> None:
+def test_policies_leave_their_finalizer_for_the_garbage_collector(
+    policy: str, finalizers: list[str], code: int
+) -> None:
     async def scenario(api: api_server.Api) -> None:
         await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})
         answer = await api.call("DELETE", f"{CONFIG_MAPS}/a", {"propagationPolicy": policy})

@@ -73,9 +73,7 @@ def test_pages_of_a_selection_are_full_pages_without_a_count() -> None:
         first = await api.get(f"{CONFIG_MAPS}?limit=2&labelSelector=parity%3Dodd")
         assert names(first) == ["c-01", "c-03"]
         assert "remainingItemCount" not in first["metadata"]
-        rest = await api.get(
-            f"{CONFIG_MAPS}?labelSelector=parity%3Dodd&continue={first['metadata']['continue']}"
-        )
+        rest = await api.get(f"{CONFIG_MAPS}?labelSelector=parity%3Dodd&continue={first['metadata']['continue']}")
         assert names(rest) == ["c-05", "c-07"]
 
     api_server.run(scenario)

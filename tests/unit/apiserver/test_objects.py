@@ -81,10 +81,7 @@ def test_the_namespace_of_the_path_wins_and_another_one_is_refused() -> None:
         wanted["metadata"]["namespace"] = "kube-system"
         answer = await api.call("POST", CONFIG_MAPS, wanted)
         assert (answer.code, answer.reason) == (400, "BadRequest")
-        assert (
-            answer.message
-            == "the namespace of the provided object does not match the namespace sent on the request"
-        )
+        assert answer.message == "the namespace of the provided object does not match the namespace sent on the request"
 
     api_server.run(scenario)
 

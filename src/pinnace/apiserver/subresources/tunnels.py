@@ -78,14 +78,14 @@ class Tunnels:
             raise errors.bad_request("you must specify at least 1 of stdin, stdout, stderr")
         options += [("command", word) for word in values.all("command")]
         path = f"/{verb}/{context.namespace}/{context.name}/{container}?{urllib.parse.urlencode(options)}"
-        return await kubelet.forward(context, self._kubelet(), self._host(context, pod) + path)
+        return await self._to_kubelet(context, pod, path)
 
     async def port_forward(self, context: contexts.Context) -> messages.Answer:
         self._require_create(context)
         pod = kubelet.pod_of(context)
         query = kubelet.encoded(context.query.values, ("ports",))
         path = f"/portForward/{context.namespace}/{context.name}?{query}"
-        return await kubelet.forward(context, self._kubelet(), self._host(context, pod) + path)
+        return await self._to_kubelet(context, pod, path)
 
     def _require_create(self, context: contexts.Context) -> None:
         """A WebSocket begins with a GET, but runs commands all the same: who may only read may not."""
@@ -93,11 +93,11 @@ class Tunnels:
             asked = authz.Attributes("create", "", "v1", "pods", context.subresource, context.namespace, context.name)
             self._authorizer.require(context.user, asked)
 
-    def _host(self, context: contexts.Context, pod: Object) -> str:
+    async def _to_kubelet(self, context: contexts.Context, pod: Object, path: str) -> messages.Answer:
         node = (pod.get("spec") or {}).get("nodeName")
         if not node:
             raise errors.bad_request(f"pod {context.name} does not have a host assigned")
-        return kubelet.node_url(context, node)
+        return await kubelet.forward(context, self._kubelet(), kubelet.node_url(context, node) + path)
 
     async def node_proxy(self, context: contexts.Context) -> messages.Answer:
         name, _, port = context.name.partition(":")

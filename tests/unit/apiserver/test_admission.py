@@ -1,0 +1,368 @@
+"""Admission: what is added to a write, and what is refused."""
+
+import asyncio
+import base64
+from typing import Any
+
+import pytest
+
+from pinnace.apiserver.admission import pod_security
+from pinnace.testing import api_server
+
+PODS = "/api/v1/namespaces/default/pods"
+SERVICES = "/api/v1/namespaces/default/services"
+ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+JOE = api_server.user("joe")
+
+
+def pod(name: str = "p", **spec: Any) -> api_server.Object:
+    return {"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}], **spec}}
+
+
+def service(name: str, **spec: Any) -> api_server.Object:
+    return {"metadata": {"name": name}, "spec": {"ports": [{"port": 80}], **spec}}
+
+
+async def account(api: api_server.Api, **fields: Any) -> None:
+    await api.create(ACCOUNTS, {"metadata": {"name": "default"}, **fields})
+
+
+# ---------------------------------------------------------------- pods
+
+
+def test_a_pod_gets_its_account_its_token_its_tolerations_and_its_priority() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api, imagePullSecrets=[{"name": "pull"}])
+        spec = (await api.create(PODS, pod()))["spec"]
+        assert (spec["serviceAccountName"], spec["serviceAccount"]) == ("default", "default")
+        volume = spec["volumes"][0]
+        assert volume["name"].startswith("kube-api-access-")
+        assert [next(iter(source)) for source in volume["projected"]["sources"]] == [
+            "serviceAccountToken",
+            "configMap",
+            "downwardAPI",
+        ]
+        assert volume["projected"]["sources"][0]["serviceAccountToken"] == {"expirationSeconds": 3607, "path": "token"}
+        assert volume["projected"]["defaultMode"] == 420
+        assert spec["containers"][0]["volumeMounts"] == [
+            {
+                "name": volume["name"],
+                "readOnly": True,
+                "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+            }
+        ]
+        assert spec["imagePullSecrets"] == [{"name": "pull"}]
+        assert [(item["key"], item["tolerationSeconds"]) for item in spec["tolerations"]] == [
+            ("node.kubernetes.io/not-ready", 300),
+            ("node.kubernetes.io/unreachable", 300),
+        ]
+        assert (spec["priority"], spec["preemptionPolicy"]) == (0, "PreemptLowerPriority")
+
+    api_server.run(scenario)
+
+
+def test_a_pod_of_an_account_that_is_not_there_is_refused() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        answer = await api.call("POST", PODS, pod(serviceAccountName="nobody"))
+        assert answer.code == 403
+        assert answer.message == (
+            'pods "p" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found'
+        )
+
+    api_server.run(scenario)
+
+
+@pytest.mark.parametrize(("by_account", "by_pod"), [(False, None), (True, False)])
+def test_tokens_are_not_mounted_where_they_are_not_wanted(by_account: bool, by_pod: bool | None) -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api, automountServiceAccountToken=by_account)
+        wanted = pod() if by_pod is None else pod(automountServiceAccountToken=by_pod)
+        assert "volumes" not in (await api.create(PODS, wanted))["spec"]
+
+    api_server.run(scenario)
+
+
+def test_priority_classes_name_numbers() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+        await api.create(classes, {"metadata": {"name": "high"}, "value": 1000})
+        assert (await api.create(PODS, pod(priorityClassName="high")))["spec"]["priority"] == 1000
+        system = await api.create(PODS, pod("q", priorityClassName="system-node-critical"))
+        assert system["spec"]["priority"] == 2000001000
+        unknown = await api.call("POST", PODS, pod("r", priorityClassName="nope"))
+        assert unknown.message == 'pods "r" is forbidden: no PriorityClass with name nope was found'
+        assert (await api.call("POST", PODS, pod("r", priority=5))).code == 403
+        await api.create(classes, {"metadata": {"name": "usual"}, "value": 7, "globalDefault": True})
+        assert (await api.create(PODS, pod("s")))["spec"]["priorityClassName"] == "usual"
+        second = await api.call("POST", classes, {"metadata": {"name": "other"}, "value": 8, "globalDefault": True})
+        assert second.code == 403
+
+    api_server.run(scenario)
+
+
+def test_limit_ranges_fill_in_and_bound() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        limits = {"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"cpu": "100m"}, "max": {"cpu": "2"}}
+        await api.create(
+            "/api/v1/namespaces/default/limitranges", {"metadata": {"name": "l"}, "spec": {"limits": [limits]}}
+        )
+        made = await api.create(PODS, pod())
+        assert made["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}}
+        assert made["metadata"]["annotations"]["kubernetes.io/limit-ranger"] == (
+            "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
+        )
+        big = pod("q", containers=[{"name": "c", "image": "i", "resources": {"limits": {"cpu": "3"}}}])
+        answer = await api.call("POST", PODS, big)
+        assert answer.code == 403
+        assert "maximum cpu usage per Container is 2, but limit is 3" in answer.message
+
+    api_server.run(scenario)
+
+
+def test_pod_security_levels_of_a_namespace() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        enforce = {"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted"}
+        await api.patch("/api/v1/namespaces/default", {"metadata": {"labels": enforce}})
+        refused = await api.call("POST", PODS, pod(hostNetwork=True))
+        assert refused.code == 403
+        assert refused.message == (
+            'pods "p" is forbidden: violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)'
+        )
+        warned = await api.call("POST", PODS, pod())
+        assert warned.code == 201
+        assert "would violate PodSecurity" in warned.warnings[0]
+
+    api_server.run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("level", "spec", "said"),
+    [
+        ("baseline", {"containers": [{"name": "a", "securityContext": {"privileged": True}}]}, "privileged ("),
+        ("baseline", {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, 'hostPath volumes (volume "v")'),
+        ("baseline", {"containers": [{"name": "a", "ports": [{"hostPort": 80}]}]}, "hostPort ("),
+        (
+            "baseline",
+            {"containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]},
+            "non-default capabilities (",
+        ),
+        ("restricted", {"containers": [{"name": "a"}]}, "runAsNonRoot != true"),
+        ("restricted", {"securityContext": {"runAsUser": 0}}, "runAsUser=0"),
+    ],
+)
+def test_what_a_level_forbids(level: str, spec: api_server.Object, said: str) -> None:
+    assert any(text.startswith(said) for text in pod_security.violations(level, {}, spec))
+    assert list(pod_security.violations("privileged", {}, spec)) == []
+
+
+def test_a_pod_that_is_careful_passes_every_level() -> None:
+    container = {
+        "name": "a",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    context = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"securityContext": context, "containers": [container], "volumes": [{"name": "v", "emptyDir": {}}]}
+    assert list(pod_security.violations("restricted", {}, spec)) == []
+
+
+# ---------------------------------------------------------------- quotas
+
+
+async def quota(api: api_server.Api, **hard: str) -> None:
+    wanted = {
+        "metadata": {"name": "q"},
+        "spec": {"hard": {key.replace("_", "."): value for key, value in hard.items()}},
+    }
+    await api.create("/api/v1/namespaces/default/resourcequotas", wanted)
+
+
+def test_a_quota_is_never_exceeded_however_many_come_at_once() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(CONFIG_MAPS, {"metadata": {"name": "already"}})
+        await quota(api, configmaps="5")
+        answers = await asyncio.gather(
+            *(api.call("POST", CONFIG_MAPS, {"metadata": {"name": f"c{number}"}}) for number in range(20))
+        )
+        assert sorted(answer.code for answer in answers) == [201] * 4 + [403] * 16
+        refused = next(answer for answer in answers if answer.code == 403)
+        assert (
+            "exceeded quota: q, requested: configmaps=1, used: configmaps=5, limited: configmaps=5" in refused.message
+        )
+        shown = await api.get("/api/v1/namespaces/default/resourcequotas/q")
+        assert shown["status"]["used"] == {"configmaps": "5"}
+
+    api_server.run(scenario)
+
+
+def test_what_is_refused_later_is_given_back() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await quota(api, configmaps="3")
+        await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})
+        assert (await api.call("POST", CONFIG_MAPS, {"metadata": {"name": "a"}})).code == 409
+        await api.create(f"{CONFIG_MAPS}?dryRun=All", {"metadata": {"name": "b"}})
+        shown = await api.get("/api/v1/namespaces/default/resourcequotas/q")
+        assert shown["status"]["used"] == {"configmaps": "1"}
+
+    api_server.run(scenario)
+
+
+def test_a_quota_of_compute_makes_every_container_say_what_it_wants() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        await quota(api, requests_cpu="1", pods="10")
+        silent = await api.call("POST", PODS, pod())
+        assert "failed quota: q: must specify requests.cpu for: c" in silent.message
+        container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "600m"}}}
+        await api.create(PODS, pod(containers=[container]))
+        second = await api.call("POST", PODS, pod("q", containers=[container]))
+        assert second.message.endswith(
+            "exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1"
+        )
+
+    api_server.run(scenario)
+
+
+# ---------------------------------------------------------------- services
+
+
+def test_services_get_addresses_that_nobody_else_has_and_give_them_back() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        made = await api.create(SERVICES, service("a"))
+        address = made["spec"]["clusterIP"]
+        assert made["spec"]["clusterIPs"] == [address]
+        assert address.startswith("10.43.")
+        assert (made["spec"]["ipFamilies"], made["spec"]["ipFamilyPolicy"]) == (["IPv4"], "SingleStack")
+        taken = await api.call("POST", SERVICES, service("b", clusterIP=address))
+        assert (taken.code, taken.causes) == (422, [("FieldValueInvalid", "spec.clusterIPs")])
+        assert f"failed to allocate IP {address}: provided IP is already allocated" in taken.message
+        owned = await api.get(f"/apis/networking.k8s.io/v1/ipaddresses/{address}")
+        assert owned["spec"]["parentRef"] == {
+            "group": "",
+            "resource": "services",
+            "namespace": "default",
+            "name": "a",
+        }
+        await api.call("DELETE", f"{SERVICES}/a")
+        assert (await api.create(SERVICES, service("b", clusterIP=address)))["spec"]["clusterIP"] == address
+        outside = await api.call("POST", SERVICES, service("c", clusterIP="192.0.2.1"))
+        assert "The range of valid IPs is 10.43.0.0/16" in outside.message
+
+    api_server.run(scenario)
+
+
+def test_a_write_that_fails_holds_no_address() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        before = len((await api.get("/apis/networking.k8s.io/v1/ipaddresses"))["items"])
+        await api.create(SERVICES, service("a"))
+        assert (await api.call("POST", SERVICES, service("a"))).code == 409
+        assert (await api.call("POST", SERVICES, service("b", sessionAffinity="Sometimes"))).code == 422
+        await api.create(f"{SERVICES}?dryRun=All", service("c"))
+        assert len((await api.get("/apis/networking.k8s.io/v1/ipaddresses"))["items"]) == before + 1
+
+    api_server.run(scenario)
+
+
+def test_node_ports_are_in_range_unique_and_given_back() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        made = await api.create(SERVICES, service("a", type="NodePort"))
+        port = made["spec"]["ports"][0]["nodePort"]
+        assert 30000 <= port <= 32767
+        again = service("b", type="NodePort", ports=[{"port": 80, "nodePort": port}])
+        refused = await api.call("POST", SERVICES, again)
+        assert refused.message == (
+            f'Service "b" is invalid: spec.ports[0].nodePort: Invalid value: {port}: provided port is already allocated'
+        )
+        low = await api.call("POST", SERVICES, service("b", type="NodePort", ports=[{"port": 80, "nodePort": 80}]))
+        assert "provided port is not in the valid range. The range of valid ports is 30000-32767" in low.message
+        made["spec"]["type"] = "ClusterIP"
+        assert "nodePort" not in (await api.replace(f"{SERVICES}/a", made))["spec"]["ports"][0]
+        assert (await api.create(SERVICES, again))["spec"]["ports"][0]["nodePort"] == port
+
+    api_server.run(scenario)
+
+
+def test_an_update_keeps_what_was_allocated() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        made = await api.create(SERVICES, service("a", type="NodePort"))
+        after = await api.replace(f"{SERVICES}/a", service("a", type="NodePort", selector={"x": "y"}))
+        assert after["spec"]["clusterIP"] == made["spec"]["clusterIP"]
+        assert after["spec"]["ports"] == made["spec"]["ports"]
+        changed = await api.patch(f"{SERVICES}/a", {"spec": {"clusterIP": "10.43.9.9"}})
+        assert changed.code == 422
+
+    api_server.run(scenario)
+
+
+def test_headless_and_external_services_have_no_address() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        headless = await api.create(SERVICES, service("a", clusterIP="None"))
+        assert headless["spec"]["clusterIPs"] == ["None"]
+        external = await api.create(SERVICES, service("b", type="ExternalName", externalName="example.com"))
+        assert "clusterIP" not in external["spec"]
+        moved = await api.patch(f"{SERVICES}/b", {"spec": {"type": "ClusterIP", "externalName": None}})
+        assert moved.json["spec"]["clusterIP"].startswith("10.43.")
+
+    api_server.run(scenario)
+
+
+# ---------------------------------------------------------------- storage, owners, secrets
+
+
+def test_claims_get_the_default_class_and_are_protected() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        is_default = {"storageclass.kubernetes.io/is-default-class": "true"}
+        await api.create(
+            "/apis/storage.k8s.io/v1/storageclasses",
+            {"metadata": {"name": "local", "annotations": is_default}, "provisioner": "x/y"},
+        )
+        claims = "/api/v1/namespaces/default/persistentvolumeclaims"
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        made = await api.create(claims, {"metadata": {"name": "a"}, "spec": spec})
+        assert made["spec"]["storageClassName"] == "local"
+        assert made["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+        none = await api.create(claims, {"metadata": {"name": "b"}, "spec": {**spec, "storageClassName": ""}})
+        assert none["spec"]["storageClassName"] == ""
+
+    api_server.run(scenario)
+
+
+def test_a_token_secret_is_filled_and_its_token_lives_as_long_as_it() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        secret = {
+            "metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "default"}},
+            "type": "kubernetes.io/service-account-token",
+        }
+        made = await api.create("/api/v1/namespaces/default/secrets", secret)
+        token = base64.b64decode(made["data"]["token"]).decode()
+        headers = {"authorization": f"Bearer {token}"}
+        assert (await api.call("GET", "/api", who=None, headers=headers)).code == 200
+        await api.call("DELETE", "/api/v1/namespaces/default/secrets/t")
+        assert (await api.call("GET", "/api", who=None, headers=headers)).code == 401
+
+    api_server.run(scenario)
+
+
+def test_blocking_an_owners_deletion_needs_the_right_to_its_finalizers() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(
+            "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+            {
+                "metadata": {"name": "edit"},
+                "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "joe"}],
+                "roleRef": {"kind": "ClusterRole", "apiGroup": "rbac.authorization.k8s.io", "name": "edit"},
+            },
+        )
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "blockOwnerDeletion": True}
+        wanted = {"metadata": {"name": "a", "ownerReferences": [owner]}}
+        refused = await api.call("POST", CONFIG_MAPS, wanted, who=JOE)
+        assert refused.code == 403
+        assert "can't set finalizers on" in refused.message
+        owner["blockOwnerDeletion"] = False
+        assert (await api.call("POST", CONFIG_MAPS, wanted, who=JOE)).code == 201
+
+    api_server.run(scenario)

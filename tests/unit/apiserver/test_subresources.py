@@ -1,0 +1,226 @@
+"""Binding, eviction, scale, and what is passed on to kubelets."""
+
+import asyncio
+import dataclasses
+from typing import Any
+
+import pytest
+
+from pinnace.apiserver.subresources import tunnels
+from pinnace.testing import api_server
+from pinnace.web import messages
+from pinnace.web import server as web_server
+
+PODS = "/api/v1/namespaces/default/pods"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+
+
+async def a_pod(api: api_server.Api, name: str = "p", node: str = "") -> api_server.Object:
+    await api.call("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    spec: api_server.Object = {"containers": [{"name": "c", "image": "i"}]}
+    if node:
+        spec["nodeName"] = node
+    made: api_server.Object = await api.create(PODS, {"metadata": {"name": name, "labels": {"a": "b"}}, "spec": spec})
+    return made
+
+
+def binding(node: str, **metadata: str) -> api_server.Object:
+    return {"metadata": {"name": "p", **metadata}, "target": {"kind": "Node", "name": node}}
+
+
+def test_a_pod_is_bound_once() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await a_pod(api)
+        answers = await asyncio.gather(
+            *(api.call("POST", f"{PODS}/p/binding", binding(f"n{number}")) for number in range(5))
+        )
+        assert sorted(answer.code for answer in answers) == [201, 409, 409, 409, 409]
+        winner = next(index for index, answer in enumerate(answers) if answer.code == 201)
+        bound = await api.get(f"{PODS}/p")
+        assert bound["spec"]["nodeName"] == f"n{winner}"
+        scheduled = [item for item in bound["status"]["conditions"] if item["type"] == "PodScheduled"]
+        assert scheduled[0]["status"] == "True"
+
+    api_server.run(scenario)
+
+
+def test_a_binding_of_another_uid_or_to_nowhere_is_refused() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await a_pod(api)
+        assert (await api.call("POST", f"{PODS}/p/binding", binding("n1", uid="other"))).code == 409
+        assert (await api.call("POST", f"{PODS}/p/binding", binding(""))).code == 422
+        assert (await api.call("POST", f"{PODS}/q/binding", {"target": {"name": "n"}})).code == 404
+        assert (await api.call("POST", "/api/v1/namespaces/default/bindings", binding("n1"))).code == 201
+
+    api_server.run(scenario)
+
+
+def test_scale_reads_and_writes_replicas_alone() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        spec = {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+        await api.create(DEPLOYMENTS, {"metadata": {"name": "d"}, "spec": spec})
+        scale = await api.get(f"{DEPLOYMENTS}/d/scale")
+        assert (scale["kind"], scale["spec"], scale["status"]) == (
+            "Scale",
+            {"replicas": 2},
+            {"replicas": 0, "selector": "a=b"},
+        )
+        scale["spec"]["replicas"] = 5
+        assert (await api.replace(f"{DEPLOYMENTS}/d/scale", scale))["spec"]["replicas"] == 5
+        stale = await api.call("PUT", f"{DEPLOYMENTS}/d/scale", scale)
+        assert stale.code == 409
+        patched = await api.patch(f"{DEPLOYMENTS}/d/scale", {"spec": {"replicas": 1}})
+        assert patched.json["spec"]["replicas"] == 1
+        after = await api.get(f"{DEPLOYMENTS}/d")
+        assert (after["spec"]["replicas"], after["metadata"]["generation"]) == (1, 3)
+        negative = await api.patch(f"{DEPLOYMENTS}/d/scale", {"spec": {"replicas": -1}})
+        assert (negative.code, negative.causes) == (422, [("FieldValueInvalid", "spec.replicas")])
+
+    api_server.run(scenario)
+
+
+async def budget(api: api_server.Api, allowed: int) -> None:
+    spec = {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}
+    made = await api.create(BUDGETS, {"metadata": {"name": "b"}, "spec": spec})
+    status = {
+        "observedGeneration": made["metadata"]["generation"],
+        "disruptionsAllowed": allowed,
+        "currentHealthy": 2,
+        "desiredHealthy": 1,
+        "expectedPods": 2,
+    }
+    assert (await api.patch(f"{BUDGETS}/b/status", {"status": status})).code == 200
+
+
+async def run_pod(api: api_server.Api, name: str) -> None:
+    await a_pod(api, name, node="n1")
+    conditions = [{"type": "Ready", "status": "True"}]
+    await api.patch(f"{PODS}/{name}/status", {"status": {"phase": "Running", "conditions": conditions}}, "strategic")
+
+
+def test_an_eviction_spends_the_budget_and_no_more_than_it() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        for name in ("p", "q", "r"):
+            await run_pod(api, name)
+        await budget(api, 1)
+        answers = await asyncio.gather(
+            *(api.call("POST", f"{PODS}/{name}/eviction", {"metadata": {"name": name}}) for name in ("p", "q", "r"))
+        )
+        assert sorted(answer.code for answer in answers) == [201, 429, 429]
+        refused = next(answer for answer in answers if answer.code == 429)
+        assert refused.message == "Cannot evict pod as it would violate the pod's disruption budget."
+        assert refused.causes == [("DisruptionBudget", "")]
+        left = await api.get(f"{BUDGETS}/b")
+        assert left["status"]["disruptionsAllowed"] == 0
+        assert len(left["status"]["disruptedPods"]) == 1
+
+    api_server.run(scenario)
+
+
+def test_an_eviction_without_a_budget_is_a_deletion() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await run_pod(api, "p")
+        assert (await api.call("POST", f"{PODS}/p/eviction", {"metadata": {"name": "p"}})).code == 201
+        gone = await api.get(f"{PODS}/p")
+        assert gone["metadata"]["deletionTimestamp"]
+        target = [item for item in gone["status"]["conditions"] if item["type"] == "DisruptionTarget"]
+        assert target[0]["reason"] == "EvictionByEvictionAPI"
+
+    api_server.run(scenario)
+
+
+def test_a_log_needs_a_container_that_is_there() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await a_pod(api)
+        assert (await api.call("GET", f"{PODS}/p/log")).body == b""
+        wrong = await api.call("GET", f"{PODS}/p/log?container=x")
+        assert wrong.message == "container x is not valid for pod p"
+        assert (await api.call("GET", f"{PODS}/p/log?tailLines=-1")).code == 422
+        unscheduled = await api.call("POST", f"{PODS}/p/exec?command=ls&stdout=1")
+        assert unscheduled.message == "pod p does not have a host assigned"
+
+    api_server.run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("web", ("", "web", "")),
+        ("web:80", ("", "web", "80")),
+        ("https:web:443", ("https", "web", "443")),
+        ("https:web:", ("https", "web", "")),
+    ],
+)
+def test_names_of_what_is_proxied(name: str, parts: tuple[str, str, str]) -> None:
+    assert tunnels.split_proxy_name(name) == parts
+
+
+def test_a_request_is_passed_on_to_a_pod_and_an_upgrade_becomes_a_pipe() -> None:
+    async def upstream(request: messages.Request) -> messages.Answer:
+        if request.headers.get("upgrade"):
+
+            async def echo(stream: messages.Duplex) -> None:
+                while data := await stream.read():
+                    await stream.write(data.upper())
+
+            return messages.Upgrade((("Upgrade", "shout"),), echo)
+        body = await request.body.read(1000)
+        seen = f"{request.method} {request.path}?{request.query} {body.decode()} {'authorization' in request.headers}"
+        return messages.Response(200, (("Content-Type", "text/plain"),), seen.encode())
+
+    async def scenario(api: api_server.Api) -> None:
+        listener = web_server.HttpServer(upstream)
+        port = await listener.start("127.0.0.1", 0)
+        await a_pod(api, node="n1")
+        status = {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}}
+        assert (await api.patch(f"{PODS}/p/status", status)).code == 200
+        path = f"{PODS}/p:{port}/proxy/a/b"
+        headers = {"authorization": "Bearer secret", "content-type": "text/plain"}
+        answer = await api.call("POST", f"{path}?x=y", b"hello", headers=headers)
+        assert answer.body == b"POST /a/b?x=y hello False"
+        upgraded = await api.send("GET", path, headers={"connection": "Upgrade", "upgrade": "shout"})
+        assert isinstance(upgraded, messages.Upgrade)
+        near = Near([b"abc"])
+        await upgraded.run(near)
+        assert near.written == b"ABC"
+        await listener.stop(0)
+        assert (await api.call("GET", path)).code == 503
+
+    api_server.run(scenario)
+
+
+@dataclasses.dataclass
+class Near:
+    """A client that says `sent`, and goes when it has its answer."""
+
+    sent: list[bytes]
+    written: bytes = b""
+
+    def __post_init__(self) -> None:
+        self._answered = asyncio.Event()
+
+    async def read(self) -> bytes:
+        if self.sent:
+            return self.sent.pop(0)
+        await self._answered.wait()
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        self.written += data
+        self._answered.set()
+
+    async def close(self) -> None:
+        self._answered.set()
+
+
+def test_ephemeral_containers_are_added_through_their_own_part() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await a_pod(api, node="n1")
+        debug: dict[str, Any] = {"spec": {"ephemeralContainers": [{"name": "d", "image": "i"}]}}
+        added = await api.patch(f"{PODS}/p/ephemeralcontainers", debug, "strategic")
+        assert added.code == 200
+        assert [item["name"] for item in added.json["spec"]["ephemeralContainers"]] == ["d"]
+
+    api_server.run(scenario)
