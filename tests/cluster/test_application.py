@@ -1,5 +1,6 @@
 """An application as users write them: everything of a first course in one manifest, applied with the real kubectl."""
 
+import pathlib
 import subprocess
 import sys
 import time
@@ -79,7 +80,7 @@ spec:
       containers:
       - name: fetch
         image: busybox:test
-        command: [sh, -c, 'nslookup web && wget -q -O - http://web/ && wget -q -O - http://web.$NS.svc.cluster.local/']
+        command: [sh, -c, 'until wget -q -O - http://web/; do sleep 0.2; done; wget -q -O - http://web.$NS.svc.cluster.local/']
         env: [{name: NS, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}]
 """
 
@@ -122,7 +123,7 @@ def test_exec_cp_port_forward_and_the_token(cluster: Cluster, namespace: str) ->
     assert piped.stdout == "through\nstdin\n"
     cluster.kubectl("-n", namespace, "cp", __file__, "tool:/tmp/copied")
     copied = cluster.kubectl("-n", namespace, "exec", "tool", "--", "cat", "/tmp/copied").stdout
-    assert copied == open(__file__).read()
+    assert copied == pathlib.Path(__file__).read_text()
     token = cluster.kubectl(
         "-n", namespace, "exec", "tool", "--", "sh", "-c", "ls /var/run/secrets/kubernetes.io/serviceaccount"
     ).stdout

@@ -6,13 +6,14 @@ Controllers and scheduler reach the API through `client` over a `DirectTransport
 authorisation, admission and watches are the same as over the network.
 """
 
+import asyncio
 import pathlib
 import sys
 
 from pinnace.apiserver import envelope, users
 from pinnace.apiserver import server as apiserver
 from pinnace.apiserver import settings as apiserver_settings
-from pinnace.assemble import loops, places, process, settings
+from pinnace.assemble import addons, loops, places, process, settings
 from pinnace.client import client, transport
 from pinnace.kit import clock, tasks
 from pinnace.store import sqlite
@@ -27,6 +28,8 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     store = await sqlite.open_store(where.store, envelope.stamp, time)
     api = apiserver.ApiServer(store, time, api_settings(where, cluster))
     await api.start()
+    clients = DirectClients(api.handle)
+    await addons.ensure(clients.of("system:pinnace:addons", users.MASTERS))
     listener = web_server.HttpServer(api.handle, time=time)
     context = tls.server_context(
         where.pki / "apiserver.crt", where.pki / "apiserver.key", client_authority=where.pki / "ca.crt"
@@ -34,13 +37,26 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     await listener.start("", cluster.port, context)
     try:
         async with tasks.Supervisor(time) as supervisor:
-            loops.start(supervisor, DirectClients(api.handle), where, cluster, time)
+            loops.start(supervisor, clients, where, cluster, time)
             process.settle_memory()
-            await process.stop_requested()
+            await stopped_or_failed(store)
     finally:
         await listener.stop(STOP_SECONDS)
         await api.stop()
         await store.close()
+
+
+async def stopped_or_failed(store: sqlite.SqliteStore) -> None:
+    """Until a signal asks to stop. A store that has failed ends the process: the supervisor starts one that reads the disk anew."""
+    stop = asyncio.ensure_future(process.stop_requested())
+    failed = asyncio.ensure_future(store.wait_failed())
+    try:
+        await asyncio.wait({stop, failed}, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            raise failed.result()
+    finally:
+        stop.cancel()
+        failed.cancel()
 
 
 def api_settings(where: places.Places, cluster: settings.Cluster) -> apiserver_settings.Settings:
@@ -66,9 +82,9 @@ class DirectClients:
     def __init__(self, handler: messages.Handler) -> None:
         self._handler = handler
 
-    def of(self, name: str) -> client.Client:
+    def of(self, name: str, *groups: str) -> client.Client:
         """`system:kube-scheduler`, `system:serviceaccount:kube-system:job-controller` … with the groups that follow from it."""
-        groups: tuple[str, ...] = (users.AUTHENTICATED,)
+        groups = (*groups, users.AUTHENTICATED)
         account = users.split_service_account(name)
         if account is not None:
             groups = (users.SERVICE_ACCOUNTS, f"{users.SERVICE_ACCOUNTS}:{account[0]}", *groups)

@@ -34,6 +34,21 @@ def target(function: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
+def remembered(function: F) -> F:
+    """The same two options on a group of commands: kept for the command that follows."""
+
+    @click.option("--data-dir", metavar="DIR", help="Folder of the cluster.")
+    @click.option("--name", help="Name of the cluster.")
+    @click.pass_context
+    @functools.wraps(function)
+    def wrapped(ctx: click.Context, /, *args: Any, data_dir: str | None, name: str | None, **kwargs: Any) -> Any:
+        outer = ctx.find_root().ensure_object(dict)
+        outer.update({key: value for key, value in (("data_dir", data_dir), ("name", name)) if value})
+        return function(*args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]
+
+
 def output_option(function: F) -> F:
     return click.option(
         "-o",

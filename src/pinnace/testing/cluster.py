@@ -111,6 +111,6 @@ def assert_no_new_traces(before: dict[str, set[str]]) -> None:
     while True:
         left = {kind: found - before[kind] for kind, found in traces().items() if found - before[kind]}
         if not left or time.monotonic() > deadline:
-            assert not left
+            assert not left, left
             return
         time.sleep(0.1)

@@ -18,8 +18,9 @@ T = TypeVar("T")
 
 
 @click.group("image")
+@cluster_options.remembered
 def command() -> None:
-    """Load, list and remove images."""
+    """Load, list, remove and build images."""
 
 
 @command.command("load")
