@@ -6,7 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from pinnace.api import kinds, openapi, schema
+from pinnace.api import errors, kinds, openapi, schema
+from pinnace.api import protobuf as proto
+from pinnace.api.openapi import protobuf
 
 REGISTRY = kinds.builtin()
 GROUP_VERSIONS = sorted({kind.api_version for kind in REGISTRY.all()})
@@ -53,6 +55,30 @@ def test_the_v2_document_is_whole_and_its_operations_are_unique() -> None:
         if method != "parameters"
     ]
     assert len(operations) == len(set(operations)) > 500
+
+
+def test_the_protobuf_form_says_the_same_as_the_json() -> None:
+    """Read back by field number: paths (8), definitions (9), a name (1) and a schema (2) of each, its description (4)."""
+
+    def fields(data: bytes, number: int) -> list[bytes]:
+        return [value for found, value in proto._entries(data) if found == number and isinstance(value, bytes)]
+
+    data = openapi.v2_document(REGISTRY)
+    document = orjson.loads(data)
+    encoded = protobuf.encode(document)
+    definitions = {fields(one, 1)[0].decode(): fields(one, 2)[0] for one in fields(fields(encoded, 9)[0], 1)}
+    assert set(definitions) == set(document["definitions"])
+    for name, schema_bytes in definitions.items():
+        said = document["definitions"][name]
+        assert [text.decode() for text in fields(schema_bytes, 4)] == [said["description"]] * ("description" in said)
+        properties = [fields(one, 1)[0].decode() for part in fields(schema_bytes, 25) for one in fields(part, 1)]
+        assert properties == list(said.get("properties", {}))
+    assert [fields(one, 1)[0].decode() for one in fields(fields(encoded, 8)[0], 2)] == list(document["paths"])
+
+
+def test_what_the_protobuf_form_cannot_say_is_refused_not_dropped() -> None:
+    with pytest.raises(errors.StatusError, match="oneOf"):
+        protobuf.encode({"definitions": {"a": {"oneOf": []}}})
 
 
 def test_the_index_names_every_group_and_version() -> None:

@@ -172,6 +172,21 @@ def test_kubectls_typed_commands_and_server_side_apply(tmp_path: pathlib.Path) -
     run(tmp_path, scenario)
 
 
+@pytest.mark.skipif(not KUBECTL.exists(), reason="kubectl is not installed")
+def test_kubectl_reads_the_whole_document_in_protobuf_form(tmp_path: pathlib.Path) -> None:
+    """It looks there for kinds that it does not find elsewhere, and says what is wrong only when it could read it."""
+
+    async def scenario(config: pathlib.Path) -> None:
+        kubectl = Kubectl(config)
+        unknown = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: a}\n"
+        refused = await kubectl("create", "-f", "-", said=unknown, fails=True)
+        assert 'no matches for kind "Thing" in version "example.com/v1"' in refused
+        explained = await kubectl("explain", "pod.spec.containers.ports", "--output=plaintext-openapiv2")
+        assert "containerPort\t<integer> -required-" in explained
+
+    run(tmp_path, scenario)
+
+
 def test_the_official_python_client(tmp_path: pathlib.Path) -> None:
     def work(config: pathlib.Path) -> None:
         with kubernetes.config.new_client_from_config(str(config)) as connection:
