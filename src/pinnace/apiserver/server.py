@@ -10,8 +10,9 @@ import logging
 import random
 
 from pinnace.api import errors, kinds
-from pinnace.apiserver import context as contexts
 from pinnace.apiserver import (
+    allocators,
+    expiry,
     flow,
     health,
     metrics,
@@ -26,6 +27,7 @@ from pinnace.apiserver import (
     users,
     wiring,
 )
+from pinnace.apiserver import context as contexts
 from pinnace.apiserver.admission import plugins
 from pinnace.apiserver.authn import authenticate, tokens
 from pinnace.apiserver.authz import authorizer, rbac
@@ -59,13 +61,14 @@ class ApiServer:
         self._bearer = tokens.Authenticator(issuer, options, stored, time)
         # Names and uids have to differ, not to be secret; the seed comes from the system.
         rng = rng or random.Random()  # noqa: S311
+        self._addresses = allocators.Addresses(stored, options.service_cidr, time, rng)
         self.services = contexts.Services(
             store=store,
             registry=registry,
             objects=stored,
             clock=time,
             settings=options,
-            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer),
+            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses),
             rng=rng,
             ticker=ticker.Ticker(time),
         )
@@ -104,10 +107,12 @@ class ApiServer:
     async def start(self) -> None:
         """Returns once requests can be answered."""
         self._supervisor.start("ticker", self.services.ticker.run)
+        self._supervisor.start("expiry of events", expiry.Expiry(self.services.objects, self._clock).run)
         for resource in rbac.RESOURCES:
             self._supervisor.start(f"rbac {resource[2]}", functools.partial(self.authorizer.index.run, resource))
         await self.authorizer.index.wait_synced()
         await start.run(self.services)
+        await self._addresses.repair()
         self._is_started = True
 
     async def stop(self) -> None:

@@ -38,8 +38,6 @@ class Settings:
     """Requests of one user that wait for a place; beyond it they get 429."""
     bookmark_interval: float = 60.0
     """Seconds between bookmarks of a quiet watch: as upstream, often enough that a resumed watch is never compacted away."""
-    compaction_interval: float = 300.0
-    """Seconds of history that a watch can resume from, at least: upstream's five minutes."""
     anonymous_enabled: bool = True
     """Requests without credentials are `system:anonymous`, which the default roles let read health and version alone."""
     pod_security_default: str = "privileged"

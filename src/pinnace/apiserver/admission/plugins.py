@@ -70,11 +70,11 @@ def build(
     time: clock.Clock,
     rng: random.Random,
     issuer: tokens.Issuer,
+    addresses: allocators.Addresses,
 ) -> chain.Chain:
     register = chain.Registration
     lifecycle = namespace_lifecycle.NamespaceLifecycle(stored)
     priorities = priority.Priority(stored)
-    addresses = allocators.Addresses(stored, options.service_cidr, time, rng)
     ports = allocators.NodePorts(stored, options.node_port_first, options.node_port_last, rng)
     accounts = service_account.ServiceAccount(stored, time, rng)
     tolerations = default_toleration_seconds.DefaultTolerationSeconds()
