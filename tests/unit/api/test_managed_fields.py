@@ -504,3 +504,66 @@ def test_merged_lists_hold_every_item_once_in_the_order_of_the_configuration(
     assert sorted(found) == sorted(set(live) | set(config))
     assert [name for name in found if name in config] == config
     assert [name for name in found if name not in config] == [name for name in live if name not in config]
+
+
+WRITES = st.lists(st.tuples(st.sampled_from(["x", "y", "z"]), DATA), min_size=1, max_size=8)
+
+
+@given(WRITES)
+def test_every_field_belongs_to_whoever_wrote_it_last(writes: list[tuple[str, dict[str, str]]]) -> None:
+    """Ordinary writes against a model: a key is its last changer's, and nobody's once it is gone."""
+    live: Object | None = None
+    owners: dict[str, str] = {}
+    for by, data in writes:
+        before = dict(live.get("data", {})) if live is not None else {}
+        had_entries = live is None or "managedFields" in live["metadata"]
+        live = update(
+            live,
+            config_map(data or None, uid="u", managedFields=(live or {}).get("metadata", {}).get("managedFields")),
+            by,
+        )
+        owners = {key: owner for key, owner in owners.items() if key in data}
+        if had_entries:
+            owners.update({key: by for key, value in data.items() if before.get(key) != value})
+        for manager in ("x", "y", "z"):
+            wanted = [f".data.{key}" for key, owner in sorted(owners.items()) if owner == manager]
+            assert [path for path in owned(live, manager) if path != ".data"] == wanted
+
+
+JSON_LEAVES = st.sampled_from(["", "a", "b"]) | st.integers(0, 2) | st.booleans()
+JSON_TREES = st.dictionaries(
+    st.sampled_from("abc"),
+    st.recursive(JSON_LEAVES, lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=6),
+    max_size=3,
+)
+
+
+@given(JSON_TREES, JSON_TREES)
+def test_a_comparison_is_empty_for_equal_values_alone_and_its_parts_are_disjoint(old: Object, new: Object) -> None:
+    changed, removed = walk.compare(old, new, None)
+    assert (not changed and not removed) == (old == new)
+    assert not fieldset.intersection(changed, removed)
+    back_changed, back_removed = walk.compare(new, old, None)
+    gone = set(fieldset.paths(removed))
+    assert gone <= set(fieldset.paths(back_changed))
+    assert set(fieldset.paths(back_removed)) <= set(fieldset.paths(changed))
+
+
+@given(JSON_TREES, JSON_TREES)
+def test_merging_states_what_was_applied_and_keeps_the_rest(live: Object, config: Object) -> None:
+    merged = walk.merge(live, config, None)
+    assert walk.merge(merged, config, None) == merged
+    applied = walk.applied(config, None)
+    changed, removed = walk.compare(live, merged, None)
+    assert not removed or any(not isinstance(value, dict) for value in _values(config))
+    for path in fieldset.paths(changed):
+        assert any(fieldset.has(applied, path[:length]) for length in range(1, len(path) + 1))
+
+
+def _values(tree: Object) -> list[Any]:
+    found: list[Any] = []
+    for value in tree.values():
+        found.append(value)
+        if isinstance(value, dict):
+            found.extend(_values(value))
+    return found
