@@ -448,7 +448,7 @@ def _at(path: str, default: str = "") -> Callable[[Mapping[str, Any]], str]:
     def read(obj: Mapping[str, Any]) -> str:
         value: Any = obj
         for step in steps:
-            value = value.get(step) if isinstance(value, Mapping) else None
+            value = value.get(step) if isinstance(value, dict) else None
         return default if value is None else _text(value)
 
     return read

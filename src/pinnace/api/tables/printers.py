@@ -97,7 +97,7 @@ def created_at(obj: Object) -> str:
 def at(obj: Any, path: str, default: Any = None) -> Any:
     """The value below dotted `path`; `default` where a step is missing or null."""
     for step in path.split("."):
-        if not isinstance(obj, Mapping):
+        if not isinstance(obj, dict):
             return default
         obj = obj.get(step)
         if obj is None:
