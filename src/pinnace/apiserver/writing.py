@@ -12,7 +12,7 @@ from typing import Any
 
 from pinnace.api import errors, kinds, managed_fields, schema, strategy, validation
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import conversion, query
+from pinnace.apiserver import conversion, memory, query
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.kit import clock
 from pinnace.store import interface
@@ -65,15 +65,15 @@ async def create(
     """Store a new object. `tracks_fields` False: managed fields are there already (server-side apply)."""
     kind, services = context.kind, context.services
     _begin_life(context, obj, keep_managed=not tracks_fields)
+    if tracks_fields:
+        _track_new(context, obj, options)
     attributes = _attributes(context, "CREATE", obj, None, options)
     landed = False
     try:
         await services.admission.mutate(attributes)
         strategy.prepare_create(kind, obj)
-        _raise_invalid(kind, required_name(kind, obj), validation.create(kind, obj))
+        _raise_invalid(kind, required_name(kind, obj), _wrong_new(context, obj))
         await services.admission.validate(attributes)
-        if tracks_fields:
-            obj = _track(context, None, obj, options)
         value = await _insert(context, obj, options)
         landed = not options.dry_run
         return Written(value, is_created=True)
@@ -211,6 +211,8 @@ async def _replace(
     """Raises RevisionMismatch, KeyMissing of the store."""
     kind, services = context.kind, context.services
     _carry_over(new, old)
+    if tracks_fields:
+        new = _track(context, old, new, options)
     attributes = _attributes(context, "UPDATE", new, old, options)
     landed = False
     try:
@@ -218,8 +220,6 @@ async def _replace(
         strategy.prepare_update(kind, new, old, context.subresource)
         _raise_invalid(kind, context.name, _wrong(context, new, old))
         await services.admission.validate(attributes)
-        if tracks_fields:
-            new = _track(context, old, new, options)
         if is_unchanged(new, old):
             return Written(conversion.value(kind, record))
         if options.dry_run:
@@ -300,6 +300,7 @@ def _attributes(
 
 
 def _track(context: contexts.Context, old: Object | None, new: Object, options: query.WriteOptions) -> Object:
+    """`new` with managed fields; before admission, so that what plug-ins add is nobody's."""
     return managed_fields.update(
         old,
         new,
@@ -310,6 +311,28 @@ def _track(context: contexts.Context, old: Object | None, new: Object, options: 
         api_version=context.kind.api_version,
         subresource=context.subresource,
     )
+
+
+def _track_new(context: contexts.Context, obj: Object, options: query.WriteOptions) -> None:
+    kind, manager = context.kind, context.manager(options)
+
+    def compute() -> list[Object]:
+        found: list[Object] = _track(context, None, obj, options)["metadata"].get("managedFields") or []
+        return found
+
+    key = (kind.group, kind.version, kind.kind, manager)
+    entries = context.services.fields_of_new.get(key, memory.content(obj), compute)
+    if entries:
+        now = clock.rfc3339(context.services.clock.now())
+        obj["metadata"]["managedFields"] = [{**entry, "time": now} for entry in entries]
+
+
+def _wrong_new(context: contexts.Context, obj: Object) -> list[errors.Cause]:
+    kind = context.kind
+    content = memory.pod_content(obj) if (kind.group, kind.kind) == ("", "Pod") else None
+    if content is None:
+        return validation.create(kind, obj)
+    return context.services.wrong_with_new_pods.get((), content, lambda: validation.create(kind, obj))
 
 
 def _raise_invalid(kind: kinds.Kind, name: str, causes: list[errors.Cause]) -> None:

@@ -13,7 +13,7 @@ Object = dict[str, Any]
 DEFAULT = "default"
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 MIRROR = "kubernetes.io/config.mirror"
-_VOLUME_PREFIX = "kube-api-access-"
+VOLUME_PREFIX = "kube-api-access-"
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _TOKEN_SECONDS = 3607
 """An hour and a little: a life by which the API server knows projected tokens from those asked for by hand."""
@@ -60,7 +60,7 @@ class ServiceAccount:
     def _mount_token(self, spec: Object) -> None:
         volumes = spec.get("volumes") or []
         existing = next((volume["name"] for volume in volumes if _is_token_volume(volume)), "")
-        name = existing or _VOLUME_PREFIX + "".join(self._rng.choices(_LETTERS, k=5))
+        name = existing or VOLUME_PREFIX + "".join(self._rng.choices(_LETTERS, k=5))
         is_used = False
         for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
             mounts = container.get("volumeMounts") or []
@@ -93,7 +93,7 @@ def token_volume(name: str) -> Object:
 
 
 def _is_token_volume(volume: Object) -> bool:
-    return str(volume.get("name", "")).startswith(_VOLUME_PREFIX) and "projected" in volume
+    return str(volume.get("name", "")).startswith(VOLUME_PREFIX) and "projected" in volume
 
 
 def _wants_token(spec: Object, account: Object) -> bool:
