@@ -6,7 +6,7 @@ One write per pod is under way at a time; what is submitted meanwhile is coalesc
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pinnace.client import client, resources
 from pinnace.kit import backoff, clock, tasks
@@ -144,8 +144,9 @@ def patch(before: podspec.Object, after: podspec.Object) -> podspec.Object:
     for key, value in after.items():
         if key == "conditions":
             own = [entry for entry in value if status.is_own(entry)]
-            if own != [entry for entry in before.get(key) or () if status.is_own(entry)]:
-                changes[key] = own
+            known = [entry for entry in before.get(key) or () if status.is_own(entry)]
+            if own != known:
+                changes[key] = _condition_changes(known, own)
         elif before.get(key) != value:
             changes[key] = value
     # Addresses merge by their value: those of a sandbox that died would stay.
@@ -154,3 +155,9 @@ def patch(before: podspec.Object, after: podspec.Object) -> podspec.Object:
             gone = [entry["ip"] for entry in before[key] if entry not in (after.get(key) or ())]
             changes[key] = [*(after.get(key) or ()), *({"ip": address, "$patch": "delete"} for address in gone)]
     return changes
+
+
+def _condition_changes(before: Sequence[podspec.Object], after: Sequence[podspec.Object]) -> list[podspec.Object]:
+    """Each of `after` whole, with None for what it no longer says: an item of a merged list keeps what the patch leaves out."""
+    fields = {entry["type"]: entry.keys() for entry in before}
+    return [{**dict.fromkeys(fields.get(entry["type"], ())), **entry} for entry in after]
