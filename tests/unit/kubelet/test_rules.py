@@ -285,3 +285,12 @@ def test_a_patch_carries_what_changed_and_removes_what_is_gone() -> None:
         "conditions": [{"type": "Ready", "status": "True"}],
     }
     assert status_writer.is_same(after, {**after, "conditions": [{**own, "status": "True", "lastProbeTime": None}]})
+
+
+def test_a_condition_that_turns_takes_its_old_reason_back() -> None:
+    """An item of a list that merges by key keeps every field that the patch does not name."""
+    unready = {"type": "Ready", "status": "False", "reason": "ContainersNotReady", "message": "c is not ready"}
+    ready = {"type": "Ready", "status": "True"}
+    assert status_writer.patch({"conditions": [unready]}, {"conditions": [ready]}) == {
+        "conditions": [{"type": "Ready", "status": "True", "reason": None, "message": None}]
+    }
