@@ -1,6 +1,8 @@
 """The layers on disk: `layers/<hex of the diffID>/diff`, each unpacked once however many images use it.
 
 A layer is complete or not there: it is unpacked beside and renamed into place. Concurrent requests for one layer share the work.
+Writing a gigabyte to the disk takes longer than unpacking it, so that happens behind: until the marker `synced` is there a layer
+is believed only in the boot that made it, and dropped after a power loss.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from typing import Any
 
-from pinnace.kernel import paths, process
+from pinnace.kernel import filesystem, paths, process
 from pinnace.kit import files
 
 WORKER = ("-I", "-m", "pinnace.oci.unpack_worker")
@@ -43,12 +45,16 @@ class LayerStore:
         self._slots = asyncio.Semaphore(parallel or os.cpu_count() or 1)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._pinned: dict[str, int] = {}
+        self._syncing: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
-        """Make the folders; throw away what an earlier process left half done."""
+        """Make the folders; throw away what an earlier process left half done, or a power loss may have left empty."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         paths.remove_tree(self._temporary)
         self._temporary.mkdir(mode=0o700)
+        for folder in list(self._root.iterdir()):
+            if not _is_trustworthy(folder):
+                paths.remove_tree(folder)
 
     @property
     def temporary(self) -> pathlib.Path:
@@ -142,12 +148,37 @@ class LayerStore:
                     "destination": str(folder / "diff"), "diff_id": diff_id,
                 }  # fmt: skip
                 answer = await _run_worker(request, on_progress)
-                files.write_atomic(folder / "layer.json", json.dumps({"diff_id": diff_id, **answer}).encode())
+                document = {"diff_id": diff_id, "boot": _boot(), **answer}
+                files.write_atomic(folder / "layer.json", json.dumps(document).encode())
                 os.rename(folder, self._folder(diff_id))
+                syncing = asyncio.create_task(asyncio.to_thread(_sync, self._folder(diff_id)))
+                self._syncing.add(syncing)
+                syncing.add_done_callback(self._syncing.discard)
             except OSError as error:
                 raise LayerError(f"cannot unpack layer {diff_id}: {error}") from error
             finally:
                 await asyncio.to_thread(paths.remove_tree, folder)
+
+
+def _boot() -> str:
+    return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _is_trustworthy(folder: pathlib.Path) -> bool:
+    if (folder / "synced").exists():
+        return True
+    try:
+        return bool(json.loads((folder / "layer.json").read_bytes()).get("boot", _boot()) == _boot())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _sync(folder: pathlib.Path) -> None:
+    """Everything of the layer to the disk, then the marker that says so. Blocking. A layer removed meanwhile needs neither."""
+    with contextlib.suppress(FileNotFoundError):
+        filesystem.sync_filesystem(folder)
+        (folder / "synced").touch()
+        filesystem.sync_filesystem(folder)
 
 
 async def _run_worker(request: dict[str, Any], on_progress: Callable[[int], None]) -> dict[str, Any]:
