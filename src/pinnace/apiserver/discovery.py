@@ -72,7 +72,7 @@ def _group(registry: kinds.Registry, group: str) -> Object:
 
 async def core_versions(context: contexts.Context) -> messages.Answer:
     """`/api`."""
-    form = negotiate.form(context.accept, transforms=False)
+    form = negotiate.form(context.accept, negotiate.OF_DISCOVERY)
     if _is_aggregated(form):
         return _aggregated(context, [""], form)
     address = f"{context.services.settings.advertise_address}:{context.services.settings.advertise_port}"
@@ -87,7 +87,7 @@ async def core_versions(context: contexts.Context) -> messages.Answer:
 async def groups(context: contexts.Context) -> messages.Answer:
     """`/apis`."""
     registry = context.services.registry
-    form = negotiate.form(context.accept, transforms=False)
+    form = negotiate.form(context.accept, negotiate.OF_DISCOVERY)
     if _is_aggregated(form):
         return _aggregated(context, _groups(registry), form)
     listed = [_group(registry, group) for group in _groups(registry)]
@@ -98,7 +98,7 @@ async def below(context: contexts.Context) -> messages.Answer:
     """`/api/v1`, `/apis/<group>`, `/apis/<group>/<version>`."""
     registry = context.services.registry
     parts = context.request.path.strip("/").split("/")
-    form = negotiate.form(context.accept, transforms=False)
+    form = negotiate.form(context.accept, negotiate.NONE)
     if parts[0] == "api" and len(parts) == 2:
         return respond.value(_resource_list(registry, "", parts[1]), form)
     if parts[0] == "apis" and len(parts) == 2 and _versions(registry, parts[1]):
@@ -125,7 +125,7 @@ def _nothing() -> errors.StatusError:
 
 
 def _is_aggregated(form: negotiate.Form) -> bool:
-    return form.transform == _AGGREGATED and form.group == _AGGREGATED_GROUP and form.version in ("v2", "v2beta1")
+    return form.transform == _AGGREGATED
 
 
 def _aggregated(context: contexts.Context, wanted: Sequence[str], form: negotiate.Form) -> messages.Answer:

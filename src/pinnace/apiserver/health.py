@@ -72,7 +72,7 @@ async def version(context: contexts.Context) -> messages.Answer:
         "compiler": platform.python_implementation(),
         "platform": f"linux/{machine}",
     }
-    return respond.value(body, negotiate.form(context.accept, transforms=False))
+    return respond.value(body, negotiate.form(context.accept, negotiate.NONE))
 
 
 class Exposition:

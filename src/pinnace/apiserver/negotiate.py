@@ -23,15 +23,23 @@ class Form:
 
 
 PLAIN = Form()
-_TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
+Transform = tuple[str, str, str]
+"""(as, group, version)."""
+
+OF_OBJECTS: frozenset[Transform] = frozenset(
+    (kind, "meta.k8s.io", version)
+    for kind in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+    for version in ("v1", "v1beta1")
+)
+OF_DISCOVERY: frozenset[Transform] = frozenset(
+    ("APIGroupDiscoveryList", "apidiscovery.k8s.io", version) for version in ("v2", "v2beta1")
+)
+NONE: frozenset[Transform] = frozenset()
 
 
 @functools.lru_cache(maxsize=256)
-def form(accept: str, transforms: bool = True) -> Form:
-    """The first form of `accept` that can be given, by its weights. Raises 406.
-
-    `transforms`: whether tables and metadata-only forms exist for what is asked (not for discovery).
-    """
+def form(accept: str, transforms: frozenset[Transform] = OF_OBJECTS) -> Form:
+    """The first form of `accept` that can be given, by its weights; `transforms` are those that exist of what is asked. Raises 406."""
     if not accept:
         return PLAIN
     clauses = [clause for clause in (_clause(part) for part in accept.split(",")) if clause is not None]
@@ -65,21 +73,17 @@ def _clause(text: str) -> tuple[float, str, dict[str, str]] | None:
     return (weight, media.lower(), parameters) if weight > 0 else None
 
 
-def _offer(media: str, parameters: dict[str, str], transforms: bool) -> Form | None:
+def _offer(media: str, parameters: dict[str, str], transforms: frozenset[Transform]) -> Form | None:
     if media in (JSON, "*/*", "application/*"):
         kind: Literal["json", "yaml"] = "json"
-    elif media in (YAML, "text/yaml", "application/x-yaml", "text/x-yaml"):
+    elif media in (YAML, "text/yaml", "application/x-yaml"):
         kind = "yaml"
     else:
         return None
-    transform = parameters.get("as", "")
-    if not transform:
+    transform = (parameters.get("as", ""), parameters.get("g", ""), parameters.get("v", ""))
+    if not transform[0]:
         return Form(kind)
-    if not transforms:
-        return Form(kind, transform, parameters.get("g", ""), parameters.get("v", ""))
-    if transform in _TRANSFORMS and parameters.get("g") == "meta.k8s.io" and parameters.get("v") in ("v1", "v1beta1"):
-        return Form(kind, transform, "meta.k8s.io", parameters["v"])
-    return None
+    return Form(kind, *transform) if transform in transforms else None
 
 
 @functools.lru_cache(maxsize=64)

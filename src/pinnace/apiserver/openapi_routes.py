@@ -28,7 +28,7 @@ async def v2(context: contexts.Context) -> messages.Answer:
         return await _document(
             context, "v2 protobuf", lambda: protobuf.encode(orjson.loads(openapi.v2_document(registry))), _V2_PROTOBUF
         )
-    negotiate.form(context.accept, transforms=False)
+    negotiate.form(context.accept, negotiate.NONE)
     return await _document(context, "v2", lambda: openapi.v2_document(registry))
 
 
@@ -39,7 +39,7 @@ async def v3_index(context: contexts.Context) -> messages.Answer:
 
 async def v3_document(context: contexts.Context) -> messages.Answer:
     """`/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`."""
-    negotiate.form(context.accept, transforms=False)
+    negotiate.form(context.accept, negotiate.NONE)
     registry = context.services.registry
     path = context.request.path[len(_V3) :].strip("/")
     parts = path.split("/")

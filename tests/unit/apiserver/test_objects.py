@@ -300,3 +300,16 @@ def test_an_object_written_through_one_version_is_read_through_the_other() -> No
         assert newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
 
     api_server.run(scenario)
+
+
+def test_what_has_no_metadata_has_no_table() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        asked = {"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}}
+        table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+        headers = {"accept": table, "content-type": "application/json"}
+        assert (await api.call("POST", path, asked, headers=headers)).code == 406
+        headers["accept"] = f"{table},application/json"
+        assert (await api.create(path, asked, headers=headers))["status"]["allowed"]
+
+    api_server.run(scenario)

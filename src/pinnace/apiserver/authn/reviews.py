@@ -44,4 +44,4 @@ async def _read(context: contexts.Context) -> Object:
 
 def answer(context: contexts.Context, obj: Object) -> messages.Answer:
     obj.setdefault("metadata", {}).setdefault("creationTimestamp", None)
-    return respond.value(obj, negotiate.form(context.accept, transforms=False), 201, context.warnings)
+    return respond.value(obj, negotiate.form(context.accept, negotiate.NONE), 201, context.warnings)

@@ -7,4 +7,4 @@ from pinnace.web import messages
 
 def success(context: contexts.Context, code: int = 201) -> messages.Answer:
     body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}
-    return respond.value(body, negotiate.form(context.accept, transforms=False), code, context.warnings)
+    return respond.value(body, negotiate.form(context.accept, negotiate.NONE), code, context.warnings)

@@ -30,7 +30,7 @@ async def list_(context: contexts.Context) -> messages.Answer:
         "metadata": {"resourceVersion": ""},
         "items": list(_statuses(context).values()),
     }
-    return respond.value(body, negotiate.Form(negotiate.form(context.accept).media), 200, context.warnings)
+    return respond.value(body, negotiate.form(context.accept, negotiate.NONE), 200, context.warnings)
 
 
 async def get(context: contexts.Context) -> messages.Answer:
@@ -38,4 +38,4 @@ async def get(context: contexts.Context) -> messages.Answer:
     found = _statuses(context).get(context.name)
     if found is None:
         raise context.not_found()
-    return respond.value(found, negotiate.Form(negotiate.form(context.accept).media), 200, context.warnings)
+    return respond.value(found, negotiate.form(context.accept, negotiate.NONE), 200, context.warnings)

@@ -96,5 +96,5 @@ def _scaled(present: Object, scale: Object) -> Object:
 
 
 def _answer(context: contexts.Context, obj: Object) -> messages.Answer:
-    form = negotiate.form(context.accept)
-    return respond.value(of(context.kind, obj), negotiate.Form(form.media), 200, context.warnings)
+    form = negotiate.form(context.accept, negotiate.NONE)
+    return respond.value(of(context.kind, obj), form, 200, context.warnings)

@@ -51,7 +51,7 @@ class TokenRequests:
         metadata = request.setdefault("metadata", {})
         metadata |= {"name": context.name, "namespace": context.namespace}
         metadata["creationTimestamp"] = clock.rfc3339(context.services.clock.now())
-        return respond.value(request, negotiate.form(context.accept, transforms=False), 201, context.warnings)
+        return respond.value(request, negotiate.form(context.accept, negotiate.NONE), 201, context.warnings)
 
     async def _admit(self, context: contexts.Context, request: Object, *, dry_run: bool) -> None:
         attributes = admission.Attributes(
