@@ -16,7 +16,7 @@ class Rejection:
 
 def admit(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
     """`others`: the pods that this node runs already (terminal ones left out)."""
-    for check in (_operating_system, _resources, _selector, _ports, _taints):
+    for check in (_operating_system, _sysctls, _resources, _selector, _ports, _taints):
         rejection = check(pod, node, others)
         if rejection is not None:
             return rejection
@@ -31,6 +31,38 @@ def _operating_system(pod: podspec.Object, node: podspec.Object, others: Sequenc
     wanted = (pod["spec"].get("os") or {}).get("name")
     if wanted and wanted != "linux":
         return _refuse("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
+    return None
+
+
+SAFE_SYSCTLS = frozenset(
+    {
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    }
+)
+"""Those that belong to a namespace and cannot harm the node: the others a node would have to allow, and this one allows none."""
+
+
+def _sysctls(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+    spec = pod["spec"]
+    for entry in (spec.get("securityContext") or {}).get("sysctls") or ():
+        name = str(entry["name"]).replace("/", ".")
+        if name not in SAFE_SYSCTLS:
+            return Rejection("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
+        if spec.get("hostNetwork") and name.startswith("net."):
+            return Rejection("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host net enabled')
+        if spec.get("hostIPC") and name.startswith("kernel.shm"):
+            return Rejection("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host ipc enabled')
     return None
 
 

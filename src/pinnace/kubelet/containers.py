@@ -192,12 +192,24 @@ def mount_requests(
             )
         sub_path = str(mount.get("subPath") or "")
         if mount.get("subPathExpr"):
-            sub_path = environment.expand(str(mount["subPathExpr"]), known.get)
-            if "$(" in sub_path:
-                missing = sub_path.split("$(", 1)[1].split(")", 1)[0]
-                raise environment.ConfigError(f"missing value for {missing!r}".replace("'", '"'))
+            sub_path = _expand_sub_path(str(mount["subPathExpr"]), known)
         requests.append(MountRequest(volume, sub_path, index, mount))
     return requests
+
+
+def _expand_sub_path(expression: str, variables: Mapping[str, str]) -> str:
+    """Unlike elsewhere a name without a value is an error: the path would be another one. Raises ConfigError."""
+    missing: list[str] = []
+
+    def lookup(name: str) -> str | None:
+        if not variables.get(name):
+            missing.append(name)
+        return variables.get(name)
+
+    path = environment.expand(expression, lookup)
+    if missing:
+        raise environment.ConfigError(f'missing value for "{missing[0]}"')
+    return path
 
 
 def engine_mount(request: MountRequest, source: pathlib.Path) -> interface.Mount:

@@ -84,6 +84,7 @@ class PodWorker:
         before, self._state.pod = self._state.pod, pod
         if any(before["metadata"].get(key) != pod["metadata"].get(key) for key in ("labels", "annotations")):
             self._volumes.want_refresh()
+            self._flights.allow_retry("volumes", "start:")
         if podspec.is_being_deleted(pod):
             self.terminate(model.Termination(podspec.termination_grace_seconds(pod)))
         if before["spec"] != pod["spec"]:

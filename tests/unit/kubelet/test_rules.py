@@ -2,6 +2,7 @@
 
 import base64
 import json
+import pathlib
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from pinnace.kubelet import (
     termination,
     upkeep,
 )
+from pinnace.kubelet.volumes import interface as interface_of_volumes
 from pinnace.testing import pods
 
 NODE: dict[str, Any] = {
@@ -52,6 +54,8 @@ ADMISSIONS: list[tuple[str, dict[str, Any], str]] = [
         "",
     ),
     ("taint", {"tolerations": []}, "TaintToleration"),
+    ("safe sysctl", {"securityContext": {"sysctls": [{"name": "net/ipv4/tcp_syncookies", "value": "1"}]}}, ""),
+    ("sysctl", {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, "SysctlForbidden"),
     ("system", {"os": {"name": "windows"}}, "PodOSNotSupported"),
 ]
 
@@ -192,6 +196,21 @@ def test_run_as_non_root_names_what_is_wrong() -> None:
         containers.check_non_root(pod, container, image)
     container["securityContext"]["runAsUser"] = 1000
     containers.check_non_root(pod, container, image)
+
+
+SUB_PATHS = [("$(A)/x", "1/x"), ("plain", "plain"), ("$(EMPTY)", None), ("$(NO)/x", None)]
+
+
+@pytest.mark.parametrize(("expression", "expected"), SUB_PATHS)
+def test_a_sub_path_needs_a_value_for_every_name(expression: str, expected: str | None) -> None:
+    container = pods.container("m", volumeMounts=[{"name": "v", "mountPath": "/v", "subPathExpr": expression}])
+    ready = {"v": interface_of_volumes.Volume(pathlib.Path("/nowhere"))}
+    variables = [("A", "1"), ("EMPTY", "")]
+    if expected is None:
+        with pytest.raises(environment.ConfigError, match="missing value for"):
+            containers.mount_requests(container, ready, variables)
+    else:
+        assert containers.mount_requests(container, ready, variables)[0].sub_path == expected
 
 
 # ---------------------------------------------------------------- eviction, logs, status
