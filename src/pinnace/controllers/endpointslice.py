@@ -228,7 +228,7 @@ def _delete(present: Object) -> actions.Delete:
 # -- registration
 
 
-def _index_by_service(endpoint_slice: Object) -> Iterable[str]:
+def index_by_service(endpoint_slice: Object) -> Iterable[str]:
     name = objects.labels_of(endpoint_slice).get(SERVICE_NAME)
     return [f"{objects.namespace_of(endpoint_slice)}/{name}"] if name else ()
 
@@ -245,6 +245,6 @@ def controller() -> loop.Controller:
         name="endpointslice",
         watches=(*backends.WATCHES, loop.Watch(resources.ENDPOINT_SLICES, _service_of_slice)),
         reads=(resources.NODES,),
-        indexes=((resources.ENDPOINT_SLICES, "service", _index_by_service),),
+        indexes=((resources.ENDPOINT_SLICES, "service", index_by_service),),
         plan=plan,
     )

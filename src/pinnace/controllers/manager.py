@@ -9,19 +9,25 @@ from collections.abc import Callable, Sequence
 
 from pinnace.client import client, events, informer, resources
 from pinnace.controllers import (
+    aggregation,
+    daemonset,
     deployment,
+    disruption,
     endpoints,
     endpointslice,
+    ephemeral,
     eviction,
     garbagecollector,
     job,
     loop,
+    mirroring,
     namespace,
     node,
     protection,
     replicaset,
     serviceaccount,
     statefulset,
+    ttl,
     volumebinder,
 )
 from pinnace.controllers import settings as settings_module
@@ -53,6 +59,12 @@ def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequen
         endpointslice.controller(),
         endpoints.controller(),
         statefulset.controller(),
+        daemonset.controller(),
+        disruption.controller(),
+        mirroring.controller(),
+        ttl.controller(),
+        ephemeral.controller(),
+        aggregation.controller(),
         *volumebinder.controllers(),
         *protection.controllers(),
         *node.controllers(settings, time),

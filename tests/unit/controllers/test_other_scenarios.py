@@ -1,0 +1,179 @@
+"""DaemonSets, budgets, aggregation, lifetimes of jobs, mirrored and ephemeral things, against the real API server."""
+
+import asyncio
+from typing import Any
+
+from pinnace.client import resources
+from pinnace.testing import control_plane
+
+Object = dict[str, Any]
+
+
+def daemon(name: str = "agent", **spec: Any) -> Object:
+    made = control_plane.workload(name, 1, **spec)
+    del made["spec"]["replicas"]
+    return made
+
+
+async def two_nodes(plane: control_plane.ControlPlane) -> None:
+    await plane.create(resources.NODES, {"metadata": {"name": "second", "labels": {"disk": "fast"}}})
+    await control_plane.Node(plane, name="second").report(ready=True)
+    await asyncio.sleep(1)
+
+
+async def nodes_of_pods(plane: control_plane.ControlPlane) -> list[str]:
+    found = []
+    for pod in await plane.list(resources.PODS):
+        required = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        found.append(required["nodeSelectorTerms"][0]["matchFields"][0]["values"][0])
+    return sorted(found)
+
+
+def test_a_daemon_set_has_one_pod_on_every_node_it_may_run_on() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await two_nodes(plane)
+        await plane.create(resources.DAEMON_SETS, daemon())
+        selecting = daemon("picky")
+        selecting["spec"]["template"]["spec"]["nodeSelector"] = {"disk": "fast"}
+        await asyncio.sleep(5)
+        assert await nodes_of_pods(plane) == ["node", "second"]
+        status = (await plane.get(resources.DAEMON_SETS, "agent"))["status"]
+        assert (status["desiredNumberScheduled"], status["currentNumberScheduled"], status["numberReady"]) == (2, 2, 2)
+        await plane.create(resources.DAEMON_SETS, selecting)
+        await asyncio.sleep(5)
+        assert await nodes_of_pods(plane) == ["node", "second", "second"]
+
+    def make(plane: control_plane.ControlPlane) -> control_plane.Node:
+        return control_plane.Node(plane)
+
+    control_plane.run(test, node=make)
+
+
+def test_a_daemon_set_rolls_over_node_by_node() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await two_nodes(plane)
+        await plane.create(resources.DAEMON_SETS, daemon())
+        await asyncio.sleep(5)
+        image = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "two"}]}}}}
+        await plane.patch(resources.DAEMON_SETS, "agent", image, kind="strategic")
+        least = 2
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            pods = await plane.list(resources.PODS)
+            ready = [
+                pod
+                for pod in pods
+                if any(
+                    each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ())
+                )
+            ]
+            least = min(least, len(ready))
+        assert least == 1
+        assert {pod["spec"]["containers"][0]["image"] for pod in await plane.list(resources.PODS)} == {"two"}
+        status = (await plane.get(resources.DAEMON_SETS, "agent"))["status"]
+        assert (status["updatedNumberScheduled"], status["numberAvailable"]) == (2, 2)
+
+    control_plane.run(test)
+
+
+def test_failed_daemon_pods_are_replaced() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.DAEMON_SETS, daemon())
+        await asyncio.sleep(5)
+        (pod,) = await plane.list(resources.PODS)
+        name = pod["metadata"]["name"]
+        await plane.patch(resources.PODS, name, {"status": {"phase": "Failed"}}, subresource="status")
+        await asyncio.sleep(10)
+        (again,) = await plane.list(resources.PODS)
+        assert again["metadata"]["uid"] != pod["metadata"]["uid"]
+
+    control_plane.run(test)
+
+
+def test_a_budget_says_how_many_pods_may_go() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        budget = {"metadata": {"name": "web"}, "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}}
+        await plane.create(resources.POD_DISRUPTION_BUDGETS, budget)
+        await plane.create(resources.DEPLOYMENTS, control_plane.workload("web", 3))
+        await asyncio.sleep(10)
+        status = (await plane.get(resources.POD_DISRUPTION_BUDGETS, "web"))["status"]
+        assert (status["currentHealthy"], status["desiredHealthy"], status["disruptionsAllowed"]) == (3, 2, 1)
+        assert status["conditions"][0]["reason"] == "SufficientPods"
+        half = {"spec": {"minAvailable": None, "maxUnavailable": "50%"}}
+        await plane.patch(resources.POD_DISRUPTION_BUDGETS, "web", half)
+        await asyncio.sleep(2)
+        status = (await plane.get(resources.POD_DISRUPTION_BUDGETS, "web"))["status"]
+        assert (status["expectedPods"], status["desiredHealthy"], status["disruptionsAllowed"]) == (3, 1, 2)
+
+    control_plane.run(test)
+
+
+def test_roles_gather_the_rules_of_what_carries_their_label() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await asyncio.sleep(2)
+        admin = await plane.get(resources.CLUSTER_ROLES, "admin")
+        assert any("deployments" in rule.get("resources", ()) for rule in admin["rules"])
+        rule = {"apiGroups": ["example.com"], "resources": ["things"], "verbs": ["get"]}
+        labels = {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+        await plane.create(resources.CLUSTER_ROLES, {"metadata": {"name": "things", "labels": labels}, "rules": [rule]})
+        await asyncio.sleep(2)
+        for name in ("view", "edit", "admin"):
+            assert rule in (await plane.get(resources.CLUSTER_ROLES, name))["rules"]
+        await plane.delete(resources.CLUSTER_ROLES, "things")
+        await asyncio.sleep(2)
+        assert rule not in (await plane.get(resources.CLUSTER_ROLES, "admin"))["rules"]
+
+    control_plane.run(test)
+
+
+def test_a_finished_job_lives_as_long_as_it_says() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        template = control_plane.template("work", restartPolicy="Never")
+        spec = {"template": template, "ttlSecondsAfterFinished": 30}
+        await plane.create(resources.JOBS, {"metadata": {"name": "work"}, "spec": spec})
+        await asyncio.sleep(25)
+        assert await plane.find(resources.JOBS, "work")
+        await asyncio.sleep(30)
+        assert await plane.find(resources.JOBS, "work") is None
+        assert await plane.list(resources.PODS) == []
+
+    def make(plane: control_plane.ControlPlane) -> control_plane.Node:
+        return control_plane.Node(plane, decide=lambda pod: control_plane.finished(plane.time, "Succeeded"))
+
+    control_plane.run(test, node=make)
+
+
+def test_endpoints_that_users_write_are_mirrored() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.SERVICES, {"metadata": {"name": "outside"}, "spec": {"ports": [{"port": 80}]}})
+        subset = {"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 8080}]}
+        await plane.create(resources.ENDPOINTS, {"metadata": {"name": "outside"}, "subsets": [subset]})
+        await asyncio.sleep(2)
+        selector = "kubernetes.io/service-name=outside"
+        (found,) = await plane.list(resources.ENDPOINT_SLICES, label_selector=selector)
+        assert found["endpoints"] == [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}]
+        subset["addresses"].append({"ip": "192.0.2.2"})
+        await plane.patch(resources.ENDPOINTS, "outside", {"subsets": [subset]})
+        await asyncio.sleep(2)
+        (found,) = await plane.list(resources.ENDPOINT_SLICES, label_selector=selector)
+        assert len(found["endpoints"]) == 2
+        await plane.delete(resources.ENDPOINTS, "outside")
+        await asyncio.sleep(2)
+        assert await plane.list(resources.ENDPOINT_SLICES, label_selector=selector) == []
+
+    control_plane.run(test)
+
+
+def test_an_ephemeral_volume_gets_a_claim_that_goes_with_its_pod() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        claim = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
+        pod = control_plane.template("user", volumes=[{"name": "scratch", "ephemeral": {"volumeClaimTemplate": claim}}])
+        pod["metadata"]["name"] = "user"
+        await plane.create(resources.PODS, pod)
+        await asyncio.sleep(5)
+        assert await plane.find(resources.PERSISTENT_VOLUME_CLAIMS, "user-scratch")
+        await plane.delete(resources.PODS, "user")
+        await asyncio.sleep(10)
+        assert await plane.find(resources.PERSISTENT_VOLUME_CLAIMS, "user-scratch") is None
+
+    control_plane.run(test)
