@@ -1,4 +1,4 @@
-"""Watch events on the wire, each encoded once for all its watchers."""
+"""Watch events on the wire."""
 
 import orjson
 
@@ -18,27 +18,14 @@ def added(record: interface.Record, kind: kinds.Kind) -> bytes:
     return frame(b"ADDED", conversion.value(kind, record))
 
 
-class Frames:
-    """What `Event.derived` holds: the event's frames, each made when the first watcher asks for it."""
-
-    __slots__ = ("_made", "event")
-
-    def __init__(self, event: interface.Event) -> None:
-        self.event = event
-        self._made: dict[bytes, bytes] = {}
-
-    def get(self, kind_of_event: bytes) -> bytes:
-        made = self._made.get(kind_of_event)
-        if made is None:
-            made = self._made[kind_of_event] = frame(kind_of_event, content(self.event, kind_of_event))
-        return made
+Pieces = tuple[bytes, ...]
+_HEADS = {kind: b'{"type":"%b","object":' % kind for kind in (b"ADDED", b"MODIFIED", b"DELETED")}
+_TAIL = b"}\n"
 
 
-def of(event: interface.Event) -> Frames:
-    if event.derived is None:
-        event.derived = Frames(event)
-    found: Frames = event.derived
-    return found
+def pieces(event: interface.Event, kind_of_event: bytes) -> Pieces:
+    """An event's frame around the stored bytes themselves: shared by all watchers and by the store, encoded by nobody."""
+    return _HEADS[kind_of_event], content(event, kind_of_event), _TAIL
 
 
 def content(event: interface.Event, kind_of_event: bytes) -> bytes:

@@ -5,6 +5,10 @@ import base64
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from pinnace.apiserver.admission import pod_security
 from pinnace.testing import api_server
@@ -364,5 +368,43 @@ def test_blocking_an_owners_deletion_needs_the_right_to_its_finalizers() -> None
         assert "can't set finalizers on" in refused.message
         owner["blockOwnerDeletion"] = False
         assert (await api.call("POST", CONFIG_MAPS, wanted, who=JOE)).code == 201
+
+    api_server.run(scenario)
+
+
+# ---------------------------------------------------------------- certificates
+
+
+def signing_request(organization: str) -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, "kim"),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+        ]
+    )
+    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+def test_a_signing_request_says_who_really_asks_and_makes_no_masters() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+        spec = {
+            "signerName": "kubernetes.io/kube-apiserver-client",
+            "usages": ["client auth"],
+            "request": signing_request("devs"),
+            "username": "somebody-else",
+        }
+        made = await api.create(path, {"metadata": {"name": "a"}, "spec": spec})
+        assert made["spec"]["username"] == "admin"
+        approved = {"type": "Approved", "status": "True", "reason": "Test"}
+        made["status"] = {"conditions": [approved]}
+        after = await api.replace(f"{path}/a/approval", made)
+        assert after["status"]["conditions"][0]["type"] == "Approved"
+        master = {**spec, "request": signing_request("system:masters")}
+        refused = await api.call("POST", path, {"metadata": {"name": "b"}, "spec": master})
+        assert refused.code == 403
+        assert "with system:masters group is not allowed" in refused.message
 
     api_server.run(scenario)

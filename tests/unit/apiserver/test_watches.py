@@ -131,7 +131,7 @@ def test_watchers_share_the_bytes_of_an_event() -> None:
         await asyncio.sleep(0)
         await api.create(CONFIG_MAPS, config_map("a"))
         chunks = [await chunk for chunk in waiting]
-        assert chunks[0][0] is chunks[1][0] is chunks[2][0]
+        assert chunks[0][1] is chunks[1][1] is chunks[2][1]
         for stream in streams:
             await stream.body.aclose()  # type: ignore[union-attr]
 

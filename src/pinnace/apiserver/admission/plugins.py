@@ -3,6 +3,7 @@
 import random
 
 from pinnace.apiserver import allocators, objects, settings
+from pinnace.apiserver.admission import certificates as certificate_requests
 from pinnace.apiserver.admission import (
     chain,
     default_toleration_seconds,
@@ -59,6 +60,8 @@ _POD_MAKERS = _PODS | {
     ("batch", "cronjobs"),
     ("batch", "jobs"),
 }
+_SIGNING = frozenset({("certificates.k8s.io", "certificatesigningrequests")})
+_SIGNING_PARTS = frozenset({"", "approval", "status"})
 _POD_PARTS = frozenset({"", "ephemeralcontainers", "resize"})
 _STORAGE = _CLAIMS | {("", "persistentvolumes"), ("storage.k8s.io", "volumeattributesclasses")}
 
@@ -83,6 +86,7 @@ def build(
     limits = limit_ranger.LimitRanger(stored)
     owners = owner_references.OwnerReferences(decide, stored.registry)
     security = pod_security.PodSecurity(stored, options.pod_security_default)
+    certificates = certificate_requests.Certificates(decide)
     secrets = token_secrets.TokenSecrets(stored, issuer)
     return chain.Chain(
         (
@@ -100,6 +104,7 @@ def build(
             register("PodSecurity", _WRITES, _POD_MAKERS, _POD_PARTS, validator=security),
             register("OwnerReferencesPermissionEnforcement", _WRITES, validator=owners),
             register("RbacEscalation", _WRITES, _RBAC, validator=rbac_escalation.RbacEscalation(decide)),
+            register("Certificates", _WRITES, _SIGNING, _SIGNING_PARTS, certificates, certificates),
             register("ResourceQuota", _WRITES, None, validator=resource_quota.ResourceQuota(stored)),
             register("ServiceAllocation", _ALL, _SERVICES, mutator=allocation),
         )

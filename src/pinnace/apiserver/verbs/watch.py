@@ -140,13 +140,15 @@ class Stream:
 
     def _selected(self, batch: Sequence[interface.Event]) -> list[bytes]:
         render = self._render.event
+        out: list[bytes] = []
         if self._chosen.is_everything:
-            return [render(event, kind_of_change(event)) for event in batch]
-        out = []
+            for event in batch:
+                out += render(event, kind_of_change(event))
+            return out
         for event in batch:
             seen = self._kind_of_event(event)
             if seen:
-                out.append(render(event, seen))
+                out += render(event, seen)
         return out
 
     def _is_selected(self, record: interface.Record) -> bool:
@@ -170,7 +172,7 @@ def kind_of_change(event: interface.Event) -> bytes:
 
 
 class _Bytes:
-    """Stored bytes in frames that all watchers share."""
+    """Stored bytes, which all watchers share."""
 
     def __init__(self, context: contexts.Context) -> None:
         self._kind = context.kind
@@ -178,8 +180,8 @@ class _Bytes:
     def record(self, record: interface.Record) -> bytes:
         return frames.added(record, self._kind)
 
-    def event(self, event: interface.Event, kind_of_event: bytes) -> bytes:
-        return frames.of(event).get(kind_of_event)
+    def event(self, event: interface.Event, kind_of_event: bytes) -> frames.Pieces:
+        return frames.pieces(event, kind_of_event)
 
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:
         return frames.bookmark(self._kind, revision, ends_initial=ends_initial)
@@ -195,8 +197,8 @@ class _Transformed:
     def record(self, record: interface.Record) -> bytes:
         return self._frame(b"ADDED", record.value)
 
-    def event(self, event: interface.Event, kind_of_event: bytes) -> bytes:
-        return self._frame(kind_of_event, frames.content(event, kind_of_event))
+    def event(self, event: interface.Event, kind_of_event: bytes) -> frames.Pieces:
+        return (self._frame(kind_of_event, frames.content(event, kind_of_event)),)
 
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:
         made = orjson.loads(frames.bookmark(self._kind, revision, ends_initial=ends_initial))
