@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pinnace.apiserver import envelope, server, users
 from pinnace.apiserver import settings as api_settings
 from pinnace.client import client, resources, transport
-from pinnace.controllers import manager
+from pinnace.controllers import daemonset, manager
 from pinnace.kit import clock
 from pinnace.store import memory
 from pinnace.testing import scenario
@@ -166,7 +166,8 @@ class Node:
     async def _start(self, pod: Object) -> None:
         api, metadata = self.plane.admin, pod["metadata"]
         if not pod["spec"].get("nodeName"):
-            binding = {"metadata": {"name": metadata["name"]}, "target": {"kind": "Node", "name": self.name}}
+            target = {"kind": "Node", "name": daemonset.node_of(pod) or self.name}
+            binding = {"metadata": {"name": metadata["name"]}, "target": target}
             namespace = metadata["namespace"]
             await api.create(resources.PODS, namespace, binding, name=metadata["name"], subresource="binding")
         await asyncio.sleep(self.start_seconds)

@@ -51,7 +51,7 @@ async def outcome(plane: control_plane.ControlPlane) -> Object:
             conditions = {
                 each["type"]: (each["status"], each["reason"]) for each in obj["status"].get("conditions", ())
             }
-            result[resource.kind, obj["metadata"]["name"]] = (status, conditions)
+            result[f"{resource.kind} {obj['metadata']['name']}"] = (status, conditions)
     pods = await plane.list(resources.PODS)
     result["pods"] = sorted((pod["spec"]["containers"][0]["image"], pod["status"]["phase"]) for pod in pods)
     result["finalizers"] = [pod["metadata"]["finalizers"] for pod in pods if pod["metadata"].get("finalizers")]
@@ -113,7 +113,7 @@ def undisturbed(steps: Steps) -> tuple[Object, int]:
     assert writes > 5
     assert expected["finalizers"] == []
     if steps is work:
-        assert expected["Job", "work"][0]["succeeded"] == 4
+        assert expected["Job work"][0]["succeeded"] == 4
         assert len(expected["pods"]) == 4
     else:
         assert {image for image, _ in expected["pods"]} == {"two"}

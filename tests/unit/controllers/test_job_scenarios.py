@@ -94,7 +94,7 @@ def test_indexes_fail_each_for_itself() -> None:
         return fail(plane, pod) if index(pod) % 2 else succeed(plane, pod)
 
     async def test(plane: control_plane.ControlPlane) -> None:
-        spec = {"completions": 4, "parallelism": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 1}
+        spec: Object = {"completions": 4, "parallelism": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 1}
         await plane.create(resources.JOBS, job(**spec))
         await asyncio.sleep(120)
         found = await plane.get(resources.JOBS, "work")
@@ -126,7 +126,7 @@ def test_a_success_policy_ends_the_job_when_its_rule_matches() -> None:
 
     async def test(plane: control_plane.ControlPlane) -> None:
         policy = {"rules": [{"succeededIndexes": "0"}]}
-        spec = {"completions": 3, "parallelism": 3, "completionMode": "Indexed", "successPolicy": policy}
+        spec: Object = {"completions": 3, "parallelism": 3, "completionMode": "Indexed", "successPolicy": policy}
         await plane.create(resources.JOBS, job(**spec))
         await asyncio.sleep(30)
         found = await plane.get(resources.JOBS, "work")

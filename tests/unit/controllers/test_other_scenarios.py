@@ -146,7 +146,7 @@ def test_a_finished_job_lives_as_long_as_it_says() -> None:
 def test_endpoints_that_users_write_are_mirrored() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         await plane.create(resources.SERVICES, {"metadata": {"name": "outside"}, "spec": {"ports": [{"port": 80}]}})
-        subset = {"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 8080}]}
+        subset: Object = {"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 8080}]}
         await plane.create(resources.ENDPOINTS, {"metadata": {"name": "outside"}, "subsets": [subset]})
         await asyncio.sleep(2)
         selector = "kubernetes.io/service-name=outside"
