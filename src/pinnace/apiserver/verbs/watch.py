@@ -99,8 +99,9 @@ class Stream:
         iterator = events.__aiter__()
         interval = self._context.services.settings.bookmark_interval
         next_bookmark = self._clock.monotonic() + interval
+        ticker = self._context.services.ticker
+        ticker.set(self, min(self._end, next_bookmark), self._ring)
         while True:
-            self._context.services.ticker.set(self, min(self._end, next_bookmark), self._ring)
             batch = await self._next_batch(iterator)
             if batch is None:
                 return
@@ -109,6 +110,7 @@ class Stream:
             now = self._clock.monotonic()
             if now >= next_bookmark or now >= self._end:
                 next_bookmark = now + interval
+                ticker.set(self, min(self._end, next_bookmark), self._ring)
                 if self._wants_bookmarks:
                     yield self._render.bookmark(events.progress)
             if now >= self._end:
