@@ -6,7 +6,6 @@ when the volume is deleted, after which it takes the finalizer away. Folder, ann
 
 from typing import Any
 
-from pinnace.client import resources
 from pinnace.controllers import objects
 
 Object = dict[str, Any]
@@ -18,18 +17,6 @@ VOLUME_DIR = "pinnace.dev/volume-dir"
 """Annotation of a node: the folder below which its volumes are."""
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 HOST_NAME = "kubernetes.io/hostname"
-
-
-def storage_class() -> Object:
-    """The default class of a fresh cluster: whoever composes the cluster creates it once."""
-    return {
-        "apiVersion": resources.STORAGE_CLASSES.api_version,
-        "kind": resources.STORAGE_CLASSES.kind,
-        "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-        "provisioner": PROVISIONER,
-        "reclaimPolicy": "Delete",
-        "volumeBindingMode": "WaitForFirstConsumer",
-    }
 
 
 class CannotProvision(Exception):

@@ -4,10 +4,16 @@ import asyncio
 from typing import Any
 
 from pinnace.client import resources
-from pinnace.controllers import local_provisioner
 from pinnace.testing import control_plane
 
 Object = dict[str, Any]
+
+
+LOCAL = {
+    "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "provisioner": "pinnace.dev/local",
+    "volumeBindingMode": "WaitForFirstConsumer",
+}
 
 
 def stateful(name: str = "db", replicas: int = 3, *, has_claims: bool = False, **spec: Any) -> Object:
@@ -123,7 +129,7 @@ def test_a_parallel_set_does_not_wait() -> None:
 
 def test_claims_get_a_folder_on_the_chosen_node_and_outlive_their_pods() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
-        await plane.create(resources.STORAGE_CLASSES, local_provisioner.storage_class())
+        await plane.create(resources.STORAGE_CLASSES, LOCAL)
         await plane.create(resources.STATEFUL_SETS, stateful(replicas=1, has_claims=True))
         await asyncio.sleep(2)
         claim = await plane.get(resources.PERSISTENT_VOLUME_CLAIMS, "data-db-0")
