@@ -24,7 +24,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, busybox_archive: pathlib.P
     """A cluster with a node for the tests that do not break it. What it leaves behind fails the run."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    before = clusters.traces()
     found = clusters.Cluster(tmp_path_factory.mktemp("cluster") / "data", clusters.free_port())
     try:
         found.up()
@@ -32,7 +31,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, busybox_archive: pathlib.P
         yield found
     finally:
         found.pinnace("down", "--purge", check=False)
-    clusters.assert_no_new_traces(before)
+    clusters.assert_no_traces(found.data)
 
 
 @pytest.fixture
@@ -40,7 +39,6 @@ def own_cluster(tmp_path: pathlib.Path, busybox_archive: pathlib.Path) -> Iterat
     """A cluster for one test that breaks things."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    before = clusters.traces()
     found = clusters.Cluster(tmp_path / "data", clusters.free_port())
     try:
         found.up()
@@ -48,7 +46,7 @@ def own_cluster(tmp_path: pathlib.Path, busybox_archive: pathlib.Path) -> Iterat
         yield found
     finally:
         found.pinnace("down", "--purge", check=False)
-    clusters.assert_no_new_traces(before)
+    clusters.assert_no_traces(found.data)
 
 
 @pytest.fixture

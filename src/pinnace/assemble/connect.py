@@ -38,9 +38,12 @@ class Admin:
         await self._http.close()
 
     async def is_ready(self) -> bool:
-        """Does `/readyz` say yes?"""
+        return await self.is_healthy(f"{self._url}/readyz")
+
+    async def is_healthy(self, url: str) -> bool:
+        """Does this health endpoint of the cluster's own say yes?"""
         try:
-            answer = await self._http.request("GET", f"{self._url}/readyz", timeout=READY_SECONDS)
+            answer = await self._http.request("GET", url, timeout=READY_SECONDS)
             await answer.read(1 << 16)
         except web_client.ConnectError:
             return False

@@ -126,7 +126,7 @@ async def status(data_dir: pathlib.Path) -> list[ComponentStatus]:
     pids = {name: processes.read(where.pid_file(name)) or 0 for name in ("supervisor", "server", "node")}
     async with connect.Admin(where, cluster) as admin:
         server_ready = pids["server"] != 0 and await admin.is_ready()
-        node_ready = server_ready and pids["node"] != 0 and await _node_is_ready(admin.api, cluster)
+        node_ready = server_ready and pids["node"] != 0 and await _node_is_ready(admin, cluster)
     found = [ComponentStatus("server", pids["server"], cluster.url, server_ready)]
     if cluster.node:
         address = f"https://{cluster.node_ip}:{cluster.kubelet_port}"
@@ -172,7 +172,8 @@ def _decide(
 
 
 def _require_possible(where: places.Places, cluster: settings.Cluster) -> None:
-    if settings.free_port(cluster.port) != cluster.port:
+    is_adopted = processes.read(where.pid_file("server")) is not None  # its supervisor died, it did not
+    if not is_adopted and settings.free_port(cluster.port) != cluster.port:
         raise LifecycleError(f"port {cluster.port} is in use by another program; choose one with --port")
     if not cluster.node:
         return
@@ -184,7 +185,8 @@ def _require_possible(where: places.Places, cluster: settings.Cluster) -> None:
     if missing:
         lines = "\n".join(f"  {check.name}: {check.detail}\n    {check.fix}" for check in missing)
         raise LifecycleError(f"this machine lacks what a node needs:\n{lines}")
-    taken = [address for address in local_addresses() if address in ipaddress.IPv4Network(cluster.pod_cidr)]
+    own = processes.read(where.pid_file("node")) is not None
+    taken = [] if own else [one for one in local_addresses() if one in ipaddress.IPv4Network(cluster.pod_cidr)]
     if taken:
         raise LifecycleError(
             f"an interface of this machine has {taken[0]}, inside the pod range {cluster.pod_cidr} of this cluster: "
@@ -221,7 +223,7 @@ async def _wait_ready(where: places.Places, cluster: settings.Cluster, tell: Tel
             await _pause(where, "server", deadline, "the API did not become ready")
         if cluster.node:
             tell(f"waiting for node {cluster.node_name}")
-            while not await _node_is_ready(admin.api, cluster):
+            while not await _node_is_ready(admin, cluster):
                 await _pause(where, "node", deadline, f"node {cluster.node_name} did not become Ready")
 
 
@@ -233,13 +235,15 @@ async def _pause(where: places.Places, component: str, deadline: float, what: st
     await asyncio.sleep(POLL_SECONDS)
 
 
-async def _node_is_ready(api: client.Client, cluster: settings.Cluster) -> bool:
+async def _node_is_ready(admin: connect.Admin, cluster: settings.Cluster) -> bool:
+    """The agent answers, and the cluster knows its node as Ready (which alone may be old news)."""
     try:
-        node = await api.get(resources.NODES, None, cluster.node_name)
+        node = await admin.api.get(resources.NODES, None, cluster.node_name)
     except (client.NotFound, client.Unavailable):
         return False
     conditions = node.get("status", {}).get("conditions", ())
-    return any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+    is_ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+    return is_ready and await admin.is_healthy(f"https://127.0.0.1:{cluster.kubelet_port}/healthz")
 
 
 def _merge(options: Options, where: places.Places, cluster: settings.Cluster) -> str:

@@ -6,12 +6,13 @@
 import json
 import os
 import pathlib
-import re
 import socket
 import subprocess
 import sys
 import time
 from typing import Any
+
+from pinnace.assemble import places
 
 BIN = pathlib.Path(sys.executable).parent
 LEFT_OVER_SECONDS = 10.0
@@ -71,46 +72,37 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def traces() -> dict[str, set[str]]:
-    """Everything on this machine that a cluster could leave behind."""
+def traces(folder: pathlib.Path) -> dict[str, set[str]]:
+    """Everything on this machine that the cluster in `folder` has: other clusters may run at the same time."""
+    identity = places.cluster_id(folder)
     processes = set()
     for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:
             continue
-        if re.search(r"pinnace\.assemble|^conmon |/conmon |crun ", words):
+        if f"/{identity}/" in words or ("pinnace.assemble" in words and str(folder) in words):
             processes.add(f"{entry.parent.name} {words}")
     tables = run(["nft", "list", "tables"], check=False).stdout if has("nft") else ""
-    groups = {str(path) for path in pathlib.Path("/sys/fs/cgroup").glob("**/pinnace-*")}
-    return {
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    found = {
         "processes": processes,
-        "mounts": {
-            line.split()[4]
-            for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-            if "pinnace" in line
-        },
-        "interfaces": {
-            path.name
-            for path in pathlib.Path("/sys/class/net").iterdir()
-            if re.match(r"pn[0-9a-f]{8}$|pv[0-9a-f]{10}$", path.name)
-        },
-        "tables": {line for line in tables.splitlines() if "pinnace" in line},
-        "cgroups": groups,
-        "run": {str(path) for path in pathlib.Path("/run/pinnace").glob("*")},
+        "mounts": {line for line in mounts if identity in line or str(folder) in line},
+        "interfaces": {path.name for path in pathlib.Path("/sys/class/net").iterdir() if identity in path.name},
+        "tables": {line for line in tables.splitlines() if identity in line},
+        "cgroups": {str(path) for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{identity}*")},
+        "run": {str(path) for path in pathlib.Path("/run/pinnace").glob(identity)},
     }
+    return {kind: left for kind, left in found.items() if left}
 
 
 def has(program: str) -> bool:
     return any((pathlib.Path(folder) / program).exists() for folder in os.environ["PATH"].split(":"))
 
 
-def assert_no_new_traces(before: dict[str, set[str]]) -> None:
+def assert_no_traces(folder: pathlib.Path) -> None:
     """The kernel frees namespaces and cgroups a moment after their last process: ask until it has, but not for long."""
     deadline = time.monotonic() + LEFT_OVER_SECONDS
-    while True:
-        left = {kind: found - before[kind] for kind, found in traces().items() if found - before[kind]}
-        if not left or time.monotonic() > deadline:
-            assert not left, left
-            return
+    while left := traces(folder):
+        assert time.monotonic() < deadline, left
         time.sleep(0.1)
