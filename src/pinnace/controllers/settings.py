@@ -21,5 +21,3 @@ class Settings:
     """Finished pods beyond so many are collected, the oldest first; 0: never."""
     pod_gc_period: float = 20.0
     """Seconds between two collections of pods."""
-    concurrent_syncs: int = 5
-    """Keys of one controller handled at a time."""
