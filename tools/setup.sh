@@ -10,7 +10,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 lock=requirements.lock
-packages="crun conmon libnftables1 mmdebstrap"
+packages="crun conmon libnftables1"
 for option in "$@"; do
     case "$option" in
         --dev) lock=requirements-dev.lock; packages="$packages iproute2 busybox-static curl" ;;
@@ -34,7 +34,7 @@ install_packages() {
             apt-get install -y -qq --no-install-recommends "$@" >/dev/null
         }
     elif command -v dnf >/dev/null; then
-        dnf install -y -q $(echo "$*" | sed 's/libnftables1/nftables/; s/mmdebstrap//; s/python3-venv/python3/; s/busybox-static/busybox/; s/iproute2/iproute/')
+        dnf install -y -q $(echo "$*" | sed 's/libnftables1/nftables/; s/python3-venv/python3/; s/busybox-static/busybox/; s/iproute2/iproute/')
     else
         say "no apt-get and no dnf here: install $* by hand"
         return 1
@@ -67,7 +67,7 @@ command -v "$python" >/dev/null || install_packages python3 python3-venv
 }
 "$python" -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
 say "installing the locked Python packages into .venv (about a minute, once)"
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+[ -x .venv/bin/pip ] || "$python" -m venv --clear .venv
 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --only-binary :all: -r "$lock"
 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
 echo "$hash $root" > "$stamp"

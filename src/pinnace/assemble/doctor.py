@@ -25,7 +25,7 @@ _PACKAGES = (
     # program, Debian and Ubuntu package, Fedora package, what for, needed
     ("crun", "crun", "crun", "runs containers", True),
     ("conmon", "conmon", "conmon", "holds the output and exit code of each container", True),
-    ("mmdebstrap", "mmdebstrap", "mmdebstrap", "builds base images from Debian packages", False),
+    ("apt-get", "apt", "apt", "fetches the Debian packages that base images are built from", False),
 )
 
 
