@@ -20,6 +20,7 @@ from pinnace.apiserver import (
     objects,
     openid,
     query,
+    quota_counts,
     respond,
     routes,
     settings,
@@ -28,7 +29,7 @@ from pinnace.apiserver import (
     wiring,
 )
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver.admission import plugins
+from pinnace.apiserver.admission import plugins, resource_quota
 from pinnace.apiserver.authn import authenticate, tokens
 from pinnace.apiserver.authz import authorizer, rbac
 from pinnace.apiserver.bootstrap import start
@@ -62,13 +63,15 @@ class ApiServer:
         # Names and uids have to differ, not to be secret; the seed comes from the system.
         rng = rng or random.Random()  # noqa: S311
         self._addresses = allocators.Addresses(stored, options.service_cidr, time, rng)
+        bookings = resource_quota.Bookings()
+        self._quota_counts = quota_counts.QuotaCounts(stored, bookings, time)
         self.services = contexts.Services(
             store=store,
             registry=registry,
             objects=stored,
             clock=time,
             settings=options,
-            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses),
+            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses, bookings),
             rng=rng,
             ticker=ticker.Ticker(time),
         )
@@ -108,6 +111,8 @@ class ApiServer:
         """Returns once requests can be answered."""
         self._supervisor.start("ticker", self.services.ticker.run)
         self._supervisor.start("expiry of events", expiry.Expiry(self.services.objects, self._clock).run)
+        self._supervisor.start("quotas to count", self._quota_counts.follow)
+        self._supervisor.start("counts of quotas", self._quota_counts.count)
         for resource in rbac.RESOURCES:
             self._supervisor.start(f"rbac {resource[2]}", functools.partial(self.authorizer.index.run, resource))
         await self.authorizer.index.wait_synced()

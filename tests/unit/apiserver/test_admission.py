@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pinnace.apiserver.admission import pod_security
+from pinnace.apiserver import quota_counts
+from pinnace.apiserver.admission import attributes, pod_security, resource_quota
+from pinnace.kit import clock
 from pinnace.testing import api_server
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -226,6 +228,66 @@ def test_a_quota_of_compute_makes_every_container_say_what_it_wants() -> None:
         assert second.message.endswith(
             "exceeded quota: q, requested: requests.cpu=600m, used: requests.cpu=600m, limited: requests.cpu=1"
         )
+
+    api_server.run(scenario)
+
+
+async def wait_used(api: api_server.Api, **wanted: str) -> None:
+    async with api.watch("/api/v1/namespaces/default/resourcequotas") as watch:
+        while True:
+            status = (await watch.next())["object"].get("status", {})
+            if status.get("used") == {key.replace("_", "."): value for key, value in wanted.items()}:
+                return
+
+
+def test_a_new_quota_is_counted_at_once_and_again_when_it_limits_something_else() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})
+        await quota(api, configmaps="5")
+        await wait_used(api, configmaps="1")
+        path = "/api/v1/namespaces/default/resourcequotas/q"
+        await api.patch(path, {"spec": {"hard": {"configmaps": "9", "secrets": "4"}}})
+        await wait_used(api, configmaps="1", secrets="0")
+        shown = await api.get(path)
+        assert shown["status"]["hard"] == {"configmaps": "9", "secrets": "4"}
+
+    api_server.run(scenario)
+
+
+def test_what_is_deleted_or_finished_counts_no_more() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        await quota(api, configmaps="1", pods="1")
+        await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})
+        await api.create(PODS, pod())
+        await wait_used(api, configmaps="1", pods="1")
+        assert (await api.call("POST", CONFIG_MAPS, {"metadata": {"name": "b"}})).code == 403
+        await api.call("DELETE", f"{CONFIG_MAPS}/a")
+        await wait_used(api, configmaps="0", pods="1")
+        await api.create(CONFIG_MAPS, {"metadata": {"name": "b"}})
+        await api.patch(f"{PODS}/p/status", {"status": {"phase": "Succeeded"}})
+        await wait_used(api, configmaps="1", pods="0")
+
+    api_server.run(scenario)
+
+
+def test_nothing_is_counted_while_a_write_is_booked_but_not_there() -> None:
+    """Its object would be missing from the count, and a second one would be let in beside it."""
+
+    async def scenario(api: api_server.Api) -> None:
+        stored = api.server.services.objects
+        bookings = resource_quota.Bookings()
+        counts = quota_counts.QuotaCounts(stored, bookings, clock.SystemClock())
+        await quota(api, configmaps="1")
+        await wait_used(api, configmaps="0")
+        maps = api.server.services.registry.by_path("", "v1", "configmaps")
+        assert maps is not None
+        booked = attributes.Attributes("CREATE", maps, "", "default", "a", api_server.ADMIN, {"metadata": {}})
+        bookings.begin(booked)
+        assert not await counts.recount("default")
+        assert await counts.recount("other")
+        await booked.settle(landed=True)
+        assert await counts.recount("default")
 
     api_server.run(scenario)
 

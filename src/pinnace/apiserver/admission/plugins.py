@@ -74,6 +74,7 @@ def build(
     rng: random.Random,
     issuer: tokens.Issuer,
     addresses: allocators.Addresses,
+    bookings: resource_quota.Bookings,
 ) -> chain.Chain:
     register = chain.Registration
     lifecycle = namespace_lifecycle.NamespaceLifecycle(stored)
@@ -105,7 +106,7 @@ def build(
             register("OwnerReferencesPermissionEnforcement", _WRITES, validator=owners),
             register("RbacEscalation", _WRITES, _RBAC, validator=rbac_escalation.RbacEscalation(decide)),
             register("Certificates", _WRITES, _SIGNING, _SIGNING_PARTS, certificates, certificates),
-            register("ResourceQuota", _WRITES, None, validator=resource_quota.ResourceQuota(stored)),
+            register("ResourceQuota", _WRITES, None, validator=resource_quota.ResourceQuota(stored, bookings)),
             register("ServiceAllocation", _ALL, _SERVICES, mutator=allocation),
         )
     )

@@ -1,7 +1,8 @@
 """ResourceQuota: no namespace uses more than its quotas allow, however many writes come at once.
 
 Each write books its own use on the quota's status in one commit that fails when somebody else booked meanwhile; what is not
-written after all is given back. A quota that nobody has counted yet is counted here, before its first booking.
+written after all is given back. A quota that nobody has counted yet is counted here, before its first booking. What deletions
+free is found by `quota_counts`, which counts a namespace while nothing in it is booked but not written yet.
 """
 
 import decimal
@@ -30,13 +31,41 @@ _MUST_SPECIFY = {
 }
 
 
+class Bookings:
+    """Writes that are booked on a namespace's quotas and not settled: the objects of some are not there yet."""
+
+    def __init__(self) -> None:
+        self._in_flight: dict[str, int] = {}
+
+    def is_busy(self, namespace: str) -> bool:
+        return namespace in self._in_flight
+
+    def begin(self, attributes: admission.Attributes) -> None:
+        """Until the write is settled. It is the last thing that a failure undoes: what was booked is given back before."""
+        namespace = attributes.namespace
+        self._in_flight[namespace] = self._in_flight.get(namespace, 0) + 1
+        end = functools.partial(self._end, namespace)
+        attributes.on_failure.append(end)
+        attributes.on_success.append(end)
+
+    async def _end(self, namespace: str) -> None:
+        left = self._in_flight[namespace] - 1
+        if left:
+            self._in_flight[namespace] = left
+        else:
+            del self._in_flight[namespace]
+
+
 class ResourceQuota:
-    def __init__(self, stored: objects.Objects) -> None:
+    def __init__(self, stored: objects.Objects, bookings: Bookings) -> None:
         self._objects = stored
+        self._bookings = bookings
 
     async def validate(self, attributes: admission.Attributes) -> None:
         assert attributes.obj is not None
         records = self._objects.records(objects.RESOURCE_QUOTAS, attributes.namespace)
+        if records and not attributes.dry_run:
+            self._bookings.begin(attributes)
         for record in records:
             await self._book(attributes, record)
 
@@ -89,29 +118,35 @@ class ResourceQuota:
         known, used = status.setdefault("hard", {}), status.setdefault("used", {})
         missing = [name for name in hard if name not in known or name not in used]
         if missing:
-            totals = self._totals(quota, namespace, missing)
-            used |= {name: quantity.render(totals[name], quantity.format_of(hard[name])) for name in missing}
+            used |= counted(self._objects, quota, namespace, missing)
         status["hard"] = dict(hard)
 
-    def _totals(self, quota: Object, namespace: str, names: Iterable[str]) -> usage.Usage:
-        totals = dict.fromkeys(names, _ZERO)
-        for kind in self._objects.registry.all():
-            if not kind.namespaced or kind.is_virtual or not _may_use(kind, totals):
+
+def counted(stored: objects.Objects, quota: Object, namespace: str, names: Iterable[str]) -> dict[str, str]:
+    """What the objects of `namespace` use of each of `names` that `quota` limits, as its status says it."""
+    hard = quota["spec"]["hard"]
+    totals = _totals(stored, quota, namespace, names)
+    return {name: quantity.render(total, quantity.format_of(hard[name])) for name, total in totals.items()}
+
+
+def _totals(stored: objects.Objects, quota: Object, namespace: str, names: Iterable[str]) -> usage.Usage:
+    totals = dict.fromkeys(names, _ZERO)
+    for kind in stored.registry.all():
+        if not kind.namespaced or kind.is_virtual or not _may_use(kind, totals):
+            continue
+        prefix = f"{kinds.storage_prefix(kind)}{namespace}/"
+        for record in stored.store.range(prefix).records:
+            obj = envelope.parse(record)
+            if not usage.in_scope(quota, kind.plural, obj):
                 continue
-            prefix = f"{kinds.storage_prefix(kind)}{namespace}/"
-            for record in self._objects.store.range(prefix).records:
-                obj = envelope.parse(record)
-                if not usage.in_scope(quota, kind.plural, obj):
-                    continue
-                for name, amount in usage.of(kind.group, kind.plural, obj).items():
-                    if name in totals:
-                        totals[name] += amount
-        return totals
+            for name, amount in usage.of(kind.group, kind.plural, obj).items():
+                if name in totals:
+                    totals[name] += amount
+    return totals
 
 
 def _may_use(kind: kinds.Kind, names: usage.Usage) -> bool:
-    counted = f"count/{kind.plural}.{kind.group}" if kind.group else f"count/{kind.plural}"
-    if counted in names:
+    if (f"count/{kind.plural}.{kind.group}" if kind.group else f"count/{kind.plural}") in names:
         return True
     plain = {name.rpartition("/")[2].partition(".")[0] for name in names if not name.startswith("count/")}
     if kind.group:
