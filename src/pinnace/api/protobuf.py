@@ -1,9 +1,10 @@
 """Objects in Kubernetes' protobuf form, as values of JSON's form: what typed Go clients send.
 
-The envelope is four bytes, `k8s\\0`, then `runtime.Unknown`, which carries the type and the object's message (apimachinery, runtime/serializer/protobuf).
-`protobuf_fields.txt` holds the field numbers, one message a line: `name number:field:type …`, where a type is `s` (text), `i` (integer), `b` (flag), `y` (bytes), `d` (double)
-or a message, after `*` (repeated), `%` (map from text) or `^` (embedded: its fields are the parent's). What comes out is canonicalised by `decode`, which knows
-which zero values upstream drops.
+The envelope is four bytes, `k8s\\0`, then `runtime.Unknown`, which carries the type and the object's message
+(apimachinery, runtime/serializer/protobuf). `protobuf_fields.txt` holds the field numbers, one message a line:
+`name number:field:type …`, where a type is `s` (text), `i` (integer), `b` (flag), `y` (bytes), `d` (double) or a message,
+after `*` (repeated), `%` (map from text) or `^` (embedded: its fields are the parent's). What comes out is canonicalised by
+`decode`, which knows which zero values upstream drops.
 
 Parsed by hand: a generic message layer would be walked a second time for the kinds whose JSON form is their own (quantities, times, int-or-strings).
 """
