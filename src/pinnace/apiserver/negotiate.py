@@ -34,6 +34,8 @@ OF_OBJECTS: frozenset[Transform] = frozenset(
 OF_DISCOVERY: frozenset[Transform] = frozenset(
     ("APIGroupDiscoveryList", "apidiscovery.k8s.io", version) for version in ("v2", "v2beta1")
 )
+OF_MADE: frozenset[Transform] = frozenset(one for one in OF_OBJECTS if one[0] == "Table")
+"""Of what is not stored but made when asked for."""
 NONE: frozenset[Transform] = frozenset()
 
 

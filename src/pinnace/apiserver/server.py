@@ -41,6 +41,11 @@ from pinnace.web import client, messages, tls
 log = logging.getLogger(__name__)
 
 _NO_KIND = kinds.Kind("", "", "", "", "", False)
+# What every use of a kind is warned of.
+_DEPRECATED = {
+    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
 
 
 class ApiServer:
@@ -179,6 +184,9 @@ class ApiServer:
             user=user,
             warnings=warnings,
         )
+        deprecated = _DEPRECATED.get((match.attributes.group, match.attributes.resource))
+        if deprecated:
+            warnings.append(deprecated)
         if match.route.is_long:
             return await match.route.handler(context)
         return await self._bounded(context, match.route.handler, user)

@@ -5,13 +5,16 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import tables
+from pinnace.api import errors, kinds, tables
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import conversion, negotiate, respond
 from pinnace.store import interface
 from pinnace.web import messages
 
 Object = dict[str, Any]
+
+_INCLUDABLE = ("Metadata", "Object", "None")
+_OF_LISTS = ("resourceVersion", "continue", "remainingItemCount")
 
 
 def written(context: contexts.Context, data: bytes, status: int) -> messages.Response:
@@ -63,20 +66,35 @@ def partial(obj: Object, form: negotiate.Form) -> Object:
     }
 
 
+def made(context: contexts.Context, obj: Object, kind: kinds.Kind | None = None) -> messages.Response:
+    """The answer of what is not stored but made when asked for: an object, or a list of `items`; `kind` where it is not the path's."""
+    form = negotiate.form(context.accept, negotiate.OF_MADE)
+    if form.transform:
+        obj = table(context, obj.get("items", [obj]), obj["metadata"], form, kind=kind)
+    return respond.value(obj, form, 200, context.warnings)
+
+
 def table(
     context: contexts.Context,
     items: Sequence[Object],
     metadata: Object,
     form: negotiate.Form,
     *,
+    kind: kinds.Kind | None = None,
     with_columns: bool = True,
 ) -> Object:
-    """`with_columns` False: a later event of a watch, whose columns the client knows already."""
+    """`with_columns` False: a later event of a watch, whose columns the client knows already. Raises 400."""
     include = context.query.text("includeObject") or "Metadata"
+    if include not in _INCLUDABLE:
+        raise errors.bad_request(f'unrecognized includeObject value: "{include}"')
     body = tables.table(
-        context.kind, items, context.services.clock.now(), include, resource_version=metadata.get("resourceVersion", "")
+        kind or context.kind,
+        items,
+        context.services.clock.now(),
+        include,
+        resource_version=metadata.get("resourceVersion", ""),
     )
-    body["metadata"] = metadata
+    body["metadata"] = {key: metadata[key] for key in _OF_LISTS if key in metadata}
     body["apiVersion"] = f"meta.k8s.io/{form.version}"
     if not with_columns:
         body["columnDefinitions"] = []

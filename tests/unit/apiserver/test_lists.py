@@ -1,5 +1,7 @@
 """LIST: selection, snapshots and pages."""
 
+from typing import Any
+
 import pytest
 
 from pinnace.apiserver import versions
@@ -45,6 +47,34 @@ def test_selectors_by_label_and_field() -> None:
         bad = await api.call("GET", f"{CONFIG_MAPS}?fieldSelector=spec.x%3Dy")
         assert (bad.code, bad.reason) == (400, "BadRequest")
         assert (await api.call("GET", f"{CONFIG_MAPS}?labelSelector=a%20b")).code == 400
+
+    api_server.run(scenario)
+
+
+def test_a_table_holds_metadata_objects_or_nothing_beside_its_cells() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await fill(api, 1)
+        table = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+
+        async def beside(include: str) -> Any:
+            shown = await api.get(f"{CONFIG_MAPS}?includeObject={include}", headers=table)
+            return shown["rows"][0]["object"]
+
+        assert (await beside("Metadata"))["kind"] == "PartialObjectMetadata"
+        assert (await beside("Object"))["kind"] == "ConfigMap"
+        assert await beside("None") is None
+        assert (await api.call("GET", f"{CONFIG_MAPS}?includeObject=Some", headers=table)).code == 400
+
+    api_server.run(scenario)
+
+
+def test_who_uses_a_deprecated_kind_is_warned() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        answer = await api.call("GET", "/api/v1/namespaces/default/endpoints")
+        assert answer.warnings == [
+            '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'
+        ]
+        assert (await api.call("GET", CONFIG_MAPS)).warnings == []
 
     api_server.run(scenario)
 

@@ -100,6 +100,15 @@ def test_apply_creates_then_owns_then_conflicts_then_takes_by_force() -> None:
     api_server.run(scenario)
 
 
+def test_an_applied_configuration_says_its_version() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        refused = await api.patch(f"{CONFIG_MAPS}/a?fieldManager=m", {"kind": "ConfigMap", "data": {"k": "v"}}, "apply")
+        assert refused.code == 400
+        assert refused.message.endswith("Specified patch version: , expected: v1")
+
+    api_server.run(scenario)
+
+
 def test_what_a_manager_applies_no_more_goes() -> None:
     async def scenario(api: api_server.Api) -> None:
         await applied(api, "one", x="1", y="1")

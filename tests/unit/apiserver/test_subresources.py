@@ -131,6 +131,36 @@ def test_an_eviction_without_a_budget_is_a_deletion() -> None:
     api_server.run(scenario)
 
 
+def test_what_is_made_when_asked_for_has_tables_too() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        spec = {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+        path = "/apis/apps/v1/namespaces/default/deployments"
+        await api.create(path, {"metadata": {"name": "d"}, "spec": spec})
+        table = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        scale = await api.get(f"{path}/d/scale", headers=table)
+        assert [column["name"] for column in scale["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+        assert scale["rows"][0]["cells"][:3] == ["d", 3, 0]
+        components = await api.get("/api/v1/componentstatuses", headers=table)
+        assert components["rows"][0]["cells"][:2] == ["etcd-0", "Healthy"]
+        partial = {"accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
+        assert (await api.call("GET", f"{path}/d/scale", headers=partial)).code == 406
+
+    api_server.run(scenario)
+
+
+def test_a_pod_is_spoken_to_by_the_number_of_its_port() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(f"{PODS[: -len('/pods')]}/serviceaccounts", {"metadata": {"name": "default"}})
+        await api.create(PODS, {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+        await api.patch(f"{PODS}/p/status", {"status": {"podIP": "192.0.2.1"}})
+        answer = await api.call("GET", f"{PODS}/p:web/proxy/")
+        assert (answer.code, answer.reason) == (503, "ServiceUnavailable")
+        assert answer.message.endswith("unknown port")
+
+    api_server.run(scenario)
+
+
 def test_a_log_needs_a_container_that_is_there() -> None:
     async def scenario(api: api_server.Api) -> None:
         await a_pod(api)

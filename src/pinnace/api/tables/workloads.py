@@ -200,7 +200,19 @@ def _amount(value: Any) -> str:
     return printers.UNKNOWN if value is None else quantity.canonical(str(value))
 
 
+def _scale(obj: printers.Object, now: datetime.datetime) -> printers.Cells:
+    return [
+        printers.name(obj),
+        printers.count(obj, "spec.replicas"),
+        printers.count(obj, "status.replicas"),
+        printers.age(obj, now),
+    ]
+
+
 PRINTERS = {
+    ("autoscaling", "Scale"): printers.Printer(
+        printers.columns("Name", "Desired:integer", "Available:integer", "Age"), _scale
+    ),
     ("apps", "Deployment"): printers.Printer(
         printers.columns("Name", "Ready", "Up-to-date:integer", "Available:integer", "Age", wide=_WIDE), _deployment
     ),

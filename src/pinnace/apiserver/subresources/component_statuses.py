@@ -3,7 +3,7 @@
 from typing import Any
 
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import negotiate, respond
+from pinnace.apiserver import views
 from pinnace.web import messages
 
 Object = dict[str, Any]
@@ -23,19 +23,17 @@ def _statuses(context: contexts.Context) -> dict[str, Object]:
 
 
 async def list_(context: contexts.Context) -> messages.Answer:
-    context.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
     body = {
         "kind": "ComponentStatusList",
         "apiVersion": "v1",
         "metadata": {"resourceVersion": ""},
         "items": list(_statuses(context).values()),
     }
-    return respond.value(body, negotiate.form(context.accept, negotiate.NONE), 200, context.warnings)
+    return views.made(context, body)
 
 
 async def get(context: contexts.Context) -> messages.Answer:
-    context.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
     found = _statuses(context).get(context.name)
     if found is None:
         raise context.not_found()
-    return respond.value(found, negotiate.form(context.accept, negotiate.NONE), 200, context.warnings)
+    return views.made(context, found)

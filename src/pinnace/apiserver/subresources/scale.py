@@ -6,7 +6,7 @@ import orjson
 
 from pinnace.api import decode, errors, kinds, schema, selectors
 from pinnace.api.patch import json_patch, merge, strategic
-from pinnace.apiserver import bodies, conversion, negotiate, query, respond, writing
+from pinnace.apiserver import bodies, conversion, negotiate, query, views, writing
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.verbs import patch as patches
 from pinnace.web import messages
@@ -96,5 +96,4 @@ def _scaled(present: Object, scale: Object) -> Object:
 
 
 def _answer(context: contexts.Context, obj: Object) -> messages.Answer:
-    form = negotiate.form(context.accept, negotiate.NONE)
-    return respond.value(of(context.kind, obj), form, 200, context.warnings)
+    return views.made(context, of(context.kind, obj), KIND)

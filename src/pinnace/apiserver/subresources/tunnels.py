@@ -116,6 +116,10 @@ class Tunnels:
         if not address:
             raise errors.StatusError(503, "ServiceUnavailable", f"pod {name} has no address yet")
         number = port or _first_port(found)
+        if not number.isdecimal():
+            # Names of ports belong to Services; a pod is spoken to by number, as upstream has it.
+            why = f"error trying to reach service: dial tcp: lookup tcp/{number}: unknown port"
+            raise errors.StatusError(503, "ServiceUnavailable", why)
         return await self._to(context, scheme, address, number)
 
     async def service_proxy(self, context: contexts.Context) -> messages.Answer:

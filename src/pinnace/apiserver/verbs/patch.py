@@ -110,6 +110,12 @@ def _configuration(context: contexts.Context, data: bytes, options: query.WriteO
         look_for_duplicates=options.field_validation != "Ignore",
         content_type="json" if data.lstrip().startswith(b"{") else "yaml",
     )
+    version = raw.get("apiVersion") or "" if isinstance(raw, dict) else ""
+    if version != context.kind.api_version:
+        raise errors.bad_request(
+            "Incorrect version specified in apply patch. "
+            f"Specified patch version: {version}, expected: {context.kind.api_version}"
+        )
     found = decode.convert(raw, context.kind, field_validation=options.field_validation, complaints=complaints)
     context.warnings.extend(found.warnings)
     bodies.check_name(context, found.obj)
