@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import pathlib
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import time
 from typing import Any
 
 from pinnace.assemble import places
+from pinnace.kernel import nftables
 
 BIN = pathlib.Path(sys.executable).parent
 LEFT_OVER_SECONDS = 10.0
@@ -83,7 +83,9 @@ def traces(folder: pathlib.Path) -> dict[str, set[str]]:
             continue
         if f"/{identity}/" in words or ("pinnace.assemble" in words and str(folder) in words):
             processes.add(f"{entry.parent.name} {words}")
-    tables = run(["nft", "list", "tables"], check=False).stdout if has("nft") else ""
+    nft = nftables.Nftables()
+    tables = nft.run("list tables")
+    nft.close()
     mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
     found = {
         "processes": processes,
@@ -94,10 +96,6 @@ def traces(folder: pathlib.Path) -> dict[str, set[str]]:
         "run": {str(path) for path in pathlib.Path("/run/pinnace").glob(identity)},
     }
     return {kind: left for kind, left in found.items() if left}
-
-
-def has(program: str) -> bool:
-    return any((pathlib.Path(folder) / program).exists() for folder in os.environ["PATH"].split(":"))
 
 
 def assert_no_traces(folder: pathlib.Path) -> None:
