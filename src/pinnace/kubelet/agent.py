@@ -228,12 +228,20 @@ class Kubelet:
     def _take(self, pod: client.Object) -> None:
         """A pod that is new to this node: run it, or refuse it."""
         if not podspec.is_terminal(pod) and not podspec.is_being_deleted(pod):
-            others = [each.pod for each in self.workers.values() if not podspec.is_terminal({"status": each.status})]
-            rejection = admission.admit(pod, self._node(), others)
+            rejection = admission.admit(pod, self._node(), self._admitted())
             if rejection is not None:
                 self._reject(pod, rejection)
                 return
         self._start_worker(pod, (), None)
+
+    def _admitted(self) -> list[podspec.Object]:
+        """The pods that take room. Not those that the API has no more: what stops after a deletion by force, the scheduler
+        counts no longer, and refusing what it placed instead would fail that pod for good."""
+        return [
+            each.pod
+            for each in self.workers.values()
+            if each.exists and not podspec.is_terminal({"status": each.status})
+        ]
 
     def _node(self) -> client.Object:
         return self._nodes.get(None, self.settings.node_name) or self.node.node

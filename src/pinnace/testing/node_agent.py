@@ -63,6 +63,7 @@ class NodeAgent:
         make_engine: Callable[[], interface.Engine] | None = None,
         network: net.PodNetwork | None = None,
         mounts: volumes.Mounts | None = None,
+        max_pods: int = 110,
     ) -> None:
         self.time: kit_clock.Clock = time or clock.VirtualClock()
         self.api = fake_api.FakeApi()
@@ -78,6 +79,7 @@ class NodeAgent:
             data_dir=folder / "node",
             logs_dir=folder / "logs",
             cluster_dns=("10.43.0.10",),
+            max_pods=max_pods,
         )
         self.token_requests: list[Object] = []
         self.events: list[tuple[str, str, str]] = []

@@ -459,6 +459,24 @@ def test_a_pod_that_does_not_fit_is_refused(tmp_path: pathlib.Path) -> None:
     asyncio.run(main())
 
 
+def test_a_pod_that_was_deleted_by_force_holds_no_room_while_it_stops(tmp_path: pathlib.Path) -> None:
+    """The scheduler counts only what the API has; refusing what it placed would fail the pod for good."""
+
+    async def main() -> None:
+        async with node_agent.NodeAgent(tmp_path, max_pods=1) as agent:
+            await agent.create(pods.pod("old"))  # ignores SIGTERM
+            await agent.until(lambda: agent.phase("old") == "Running")
+            await agent.delete("old", grace=0)
+            await agent.create(pods.pod("new"))
+            await agent.until(lambda: agent.phase("new") == "Running")
+            assert len(agent.host.sandboxes) == 2
+            await agent.create(pods.pod("one-too-many"))
+            await agent.until(lambda: agent.phase("one-too-many") == "Failed")
+            assert agent.status("one-too-many")["reason"] == "OutOfpods"
+
+    asyncio.run(main())
+
+
 def test_failures_of_network_and_engine_are_told_and_tried_again(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with node(tmp_path) as agent:
