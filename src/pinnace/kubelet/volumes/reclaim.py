@@ -73,7 +73,7 @@ class Reclaim:
             await self.reclaim(name)
             self._queue.forget(name)
         except (client.ApiError, OSError) as error:
-            log.warning("volume %s not reclaimed yet: %s", name, error)
+            log.info("volume %s not reclaimed yet: %s", name, error)
             self._queue.retry(name)
         finally:
             self._queue.done(name)
