@@ -466,7 +466,7 @@ def test_a_pod_that_was_deleted_by_force_holds_no_room_while_it_stops(tmp_path: 
         async with node_agent.NodeAgent(tmp_path, max_pods=1) as agent:
             await agent.create(pods.pod("old"))  # ignores SIGTERM
             await agent.until(lambda: agent.phase("old") == "Running")
-            await agent.delete("old", grace=0)
+            await agent.client.delete(resources.PODS, "default", "old")
             await agent.create(pods.pod("new"))
             await agent.until(lambda: agent.phase("new") == "Running")
             assert len(agent.host.sandboxes) == 2
