@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinnace.api import decode, defaults, errors, kinds, schema, strategy, validation
-from pinnace.api.validation import cron, field, formats
+from pinnace.api import cron, decode, defaults, errors, kinds, schema, strategy, validation
+from pinnace.api.validation import field, formats
 
 REGISTRY = kinds.builtin()
 LABEL = (
@@ -539,13 +539,13 @@ def test_names_of_cron_jobs_leave_room_for_their_jobs() -> None:
     "schedule", ["* * * * *", "*/5 0-6,8 1 jan-MAR sun", "@every 1h30m", "@daily", "0 0 ? * *", "5/15 * * * *"]
 )
 def test_schedules_that_are_right(schedule: str) -> None:
-    cron.check(schedule)
+    cron.parse(schedule)
 
 
 @given(st.text(alphabet="0123456789*/-,? @everyhmjansu", max_size=24))
 def test_no_schedule_raises_anything_but_its_error(schedule: str) -> None:
     try:
-        cron.check(schedule)
+        cron.parse(schedule)
     except cron.ScheduleError as error:
         message = str(error)
     else:

@@ -2,8 +2,8 @@
 
 import zoneinfo
 
-from pinnace.api import labels, selectors
-from pinnace.api.validation import cron, field, formats, metadata, pods
+from pinnace.api import cron, labels, selectors
+from pinnace.api.validation import field, formats, metadata, pods
 
 Fields = field.Fields
 Causes = field.Causes
@@ -247,7 +247,7 @@ def _cron_job_spec(found: Causes, spec: Fields) -> None:
 
 def _schedule(found: Causes, schedule: str, time_zone: str | None) -> None:
     try:
-        cron.check(schedule.partition(" ")[2] if schedule.startswith(("TZ=", "CRON_TZ=")) else schedule)
+        cron.parse(schedule.partition(" ")[2] if schedule.startswith(("TZ=", "CRON_TZ=")) else schedule)
     except cron.ScheduleError as error:
         found.invalid("spec.schedule", schedule, str(error))
     if "TZ" in schedule:
