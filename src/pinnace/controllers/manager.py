@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pinnace.client import client, events, informer, resources
 from pinnace.controllers import (
     aggregation,
+    cronjob,
     daemonset,
     deployment,
     disruption,
@@ -56,6 +57,7 @@ def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequen
         replicaset.controller(),
         deployment.controller(),
         job.controller(),
+        cronjob.controller(),
         endpointslice.controller(),
         endpoints.controller(),
         statefulset.controller(),
