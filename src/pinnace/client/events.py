@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 QUEUE_LIMIT = 1000
 RETRY = backoff.Backoff(first=0.5, limit=10.0)
 TRIES = 12
+DROPS_SAID_EVERY_SECONDS = 60.0
 
 
 class EventRecorder:
@@ -28,6 +29,8 @@ class EventRecorder:
         self._waiting: collections.deque[correlate.Event] = collections.deque()
         self._recorded = asyncio.Event()
         self._last_suffix = 0
+        self._dropped = 0
+        self._drops_said_at = float("-inf")
 
     def normal(self, regarding: dict[str, Any], reason: str, message: str, *, field_path: str = "") -> None:
         """`regarding` is the object itself (apiVersion, kind and metadata are read)."""
@@ -50,7 +53,7 @@ class EventRecorder:
 
     def _record(self, kind: str, regarding: dict[str, Any], reason: str, message: str, field_path: str) -> None:
         if len(self._waiting) >= QUEUE_LIMIT:
-            log.warning("event dropped, %d are waiting: %s %s", QUEUE_LIMIT, reason, message)
+            self._drop(reason, message)
             return
         now = self._clock.now()
         self._last_suffix = max(self._last_suffix + 1, int(now.timestamp() * 1_000_000) * 1000)
@@ -67,6 +70,14 @@ class EventRecorder:
         )
         self._waiting.append(event)
         self._recorded.set()
+
+    def _drop(self, reason: str, message: str) -> None:
+        """Said once in a while: one line for each would be a second flood."""
+        self._dropped += 1
+        now = self._clock.monotonic()
+        if now - self._drops_said_at >= DROPS_SAID_EVERY_SECONDS:
+            log.warning("%d are waiting; events dropped: %d, now %s %s", QUEUE_LIMIT, self._dropped, reason, message)
+            self._drops_said_at, self._dropped = now, 0
 
     async def _write(self, event: correlate.Event) -> None:
         write = self._correlator.observe(event, self._clock.monotonic())

@@ -53,6 +53,9 @@ class Scheduler:
         self._volumes = bind.VolumeBinder(api, catalog, self.nodes, time)
         self._work: collections.deque[Work] = collections.deque()
         self._has_work = asyncio.Event()
+        self._verdicts: dict[str, tuple[pods.Pod, bind.Condition]] = {}
+        """By uid: why a pod has no node, not written yet. A newer verdict replaces an older one."""
+        self._has_verdict = asyncio.Event()
         self._changed = asyncio.Event()
         self._supervisor = tasks.Supervisor(time)
         self._feed = feed.Feed(
@@ -87,6 +90,7 @@ class Scheduler:
                 await source.wait_synced()
             for number in range(WORKERS):
                 supervisor.start(f"scheduler's writer {number}", self._write_for_ever)
+            supervisor.start("scheduler's verdicts", self._tell_for_ever)
             supervisor.start("scheduling", self._schedule_for_ever)
             await asyncio.Event().wait()
 
@@ -248,10 +252,31 @@ class Scheduler:
         self._write_condition(pod, bind.Condition("SchedulingGated", bind.GATED_MESSAGE))
 
     def _write_condition(self, pod: pods.Pod, condition: bind.Condition) -> None:
+        """Verdicts are written one at a time, behind everything else: thousands of pods that fit nowhere must not slow down the API
+        for those that do. A promise of room must be known at once, by whoever would take that room."""
+        if condition.nominated_node is not None:
+            self._do(lambda: self._tell(pod, condition))
+            return
+        self._verdicts.pop(pod.uid, None)
+        self._verdicts[pod.uid] = (pod, condition)
+        self._has_verdict.set()
+
+    async def _tell_for_ever(self) -> None:
+        while True:
+            while self._verdicts:
+                pod, condition = self._verdicts.pop(next(iter(self._verdicts)))
+                await self._write_one(lambda pod=pod, condition=condition: self._tell(pod, condition))  # type: ignore[misc]
+            self._has_verdict.clear()
+            await self._has_verdict.wait()
+
+    async def _tell(self, pod: pods.Pod, condition: bind.Condition) -> None:
+        """Unless it is said already, or has become untrue while it waited to be said."""
         known = self._informers["pods"].get(pod.namespace, pod.name)
-        current = pods.read(known) if known is not None and known["metadata"]["uid"] == pod.uid else pod
-        if not bind.is_said_already(current, condition):
-            self._do(lambda: bind.write_condition(self._api, current, condition, self._clock))
+        if known is None or known["metadata"]["uid"] != pod.uid or pod.uid in self._feed.assumed:
+            return
+        current = pods.read(known)
+        if not current.node_name and not bind.is_said_already(current, condition):
+            await bind.write_condition(self._api, current, condition, self._clock)
 
     def _do(self, work: Work) -> None:
         self._work.append(work)
