@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from pinnace.api import errors, kinds
-from pinnace.apiserver import memory, objects, settings, ticker, users
+from pinnace.apiserver import frames, memory, objects, settings, ticker, users
 from pinnace.apiserver import query as queries
 from pinnace.apiserver.admission import chain
 from pinnace.kit import clock
@@ -27,6 +27,7 @@ class Services:
     ticker: ticker.Ticker
     fields_of_new: memory.Remembered[list[dict[str, Any]]] = dataclasses.field(default_factory=memory.Remembered)
     wrong_with_new_pods: memory.Remembered[list[errors.Cause]] = dataclasses.field(default_factory=memory.Remembered)
+    decoded: frames.Decoded = dataclasses.field(default_factory=frames.Decoded)
     documents: dict[str, tuple[bytes, str]] = dataclasses.field(default_factory=dict)
     """OpenAPI documents that were asked for: (bytes, ETag)."""
 

@@ -1,5 +1,8 @@
 """Watch events on the wire."""
 
+import asyncio
+from typing import Any
+
 import orjson
 
 from pinnace.api import errors, kinds
@@ -40,12 +43,37 @@ def content(event: interface.Event, kind_of_event: bytes) -> bytes:
     return envelope.stamp(event.previous.value, event.revision)
 
 
-def bookmark(kind: kinds.Kind, revision: int, *, ends_initial: bool = False) -> bytes:
+class Decoded:
+    """Events as objects, for the watchers within this process: each is decoded once for all of them.
+
+    They are all woken in the same turn of the loop, so what was decoded is forgotten right after it: nothing is kept for those who
+    never come, and a watcher that lags decodes for itself."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, str, int, bytes], Any] = {}
+
+    def get(self, kind: kinds.Kind, event: interface.Event, kind_of_event: bytes) -> Any:
+        """Shared: never to be changed."""
+        # ADDED and MODIFIED show the same object; DELETED may show another one.
+        key = (kind.group, kind.version, event.revision, kind_of_event if kind_of_event == b"DELETED" else b"")
+        found = self._objects.get(key)
+        if found is None:
+            if not self._objects:
+                asyncio.get_running_loop().call_soon(self._objects.clear)
+            found = orjson.loads(conversion.served(kind, content(event, kind_of_event)))
+            self._objects[key] = found
+        return found
+
+
+def bookmark_object(kind: kinds.Kind, revision: int, *, ends_initial: bool = False) -> Any:
     metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
     if ends_initial:
         metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
-    body = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
-    return frame(b"BOOKMARK", orjson.dumps(body))
+    return {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
+
+
+def bookmark(kind: kinds.Kind, revision: int, *, ends_initial: bool = False) -> bytes:
+    return frame(b"BOOKMARK", orjson.dumps(bookmark_object(kind, revision, ends_initial=ends_initial)))
 
 
 def error(failure: errors.StatusError) -> bytes:

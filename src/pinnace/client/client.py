@@ -91,9 +91,12 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
+EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class WatchEvent:
-    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    type: EventType
     object: Object
 
 
@@ -206,18 +209,19 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
     ) -> AsyncGenerator[WatchEvent, None]:
-        """Changes after `resource_version`, with bookmarks. Ends when the server ends it; raises Expired, Unavailable."""
+        """Changes after `resource_version`, with bookmarks. Ends when the server ends it; raises Expired, Unavailable.
+
+        The objects may be shared with other watchers of this process: never change them."""
         query = _selectors(label_selector, field_selector)
         query |= {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
         response = await self._send("GET", resource.path(namespace), query)
         if response.status != 200:
             raise error_of(response.status, await streams.read_all(response.body))
-        async with contextlib.aclosing(streams.lines(response.body)) as lines:
-            async for line in lines:
-                event = orjson.loads(line)
-                if event["type"] == "ERROR":
-                    raise error_for(event["object"])
-                yield WatchEvent(event["type"], event["object"])
+        async with contextlib.aclosing(_events(response)) as events:
+            async for kind, obj in events:
+                if kind == "ERROR":
+                    raise error_for(obj)
+                yield WatchEvent(cast(EventType, kind), obj)
 
     async def close(self) -> None:
         await self._transport.close()
@@ -269,6 +273,20 @@ class Client:
         if isinstance(answer, messages.Upgrade):
             raise TypeError(f"{method} {path} answered with an upgrade; expected a response")
         return answer
+
+
+async def _events(response: messages.Response) -> AsyncGenerator[tuple[str, Object], None]:
+    """(type, object), ERROR among them, from whichever form the answer has."""
+    if response.objects is not None:
+        async with contextlib.aclosing(response.objects) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+        return
+    async with contextlib.aclosing(streams.lines(response.body)) as lines:
+        async for line in lines:
+            event = orjson.loads(line)
+            yield event["type"], event["object"]
 
 
 def delete_options(

@@ -15,7 +15,7 @@ Handler = Callable[[client.Object | None, client.Object | None], None]
 """(old, new): old None = added, new None = deleted. Called in order, on the loop, must not block."""
 IndexFunction = cache.IndexFunction
 Transform = Callable[[client.Object], client.Object]
-"""Makes an object smaller before it is kept; may change and return what it is given."""
+"""Makes an object smaller before it is kept; what it is given may be shared, so it returns another one and changes nothing."""
 
 RETRY = backoff.Backoff(first=0.2, limit=30.0, jitter=0.5)
 # A watch that lived this long was healthy: its end is no failure, the next one starts at once.
@@ -25,8 +25,10 @@ HEALTHY_AFTER_SECONDS = 1.0
 def without_managed_fields(obj: client.Object) -> client.Object:
     """Who wrote which field concerns the API server alone and is often half of an object. An update that leaves
     `managedFields` out keeps what the server has."""
-    obj["metadata"].pop("managedFields", None)
-    return obj
+    metadata = obj["metadata"]
+    if "managedFields" not in metadata:
+        return obj
+    return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
 
 
 class Informer(cache.Cache):

@@ -18,7 +18,8 @@ REQUEST_LIMIT = 64 << 20
 class DirectTransport:
     """Calls the API server's handler in this process, already authenticated as `user`.
 
-    Nothing but the socket and authentication is skipped: authorisation, admission and validation see `user`."""
+    Nothing but the socket and authentication is skipped: authorisation, admission and validation see `user`. Watch events come as
+    objects, decoded once for all watchers of this process."""
 
     def __init__(self, handler: messages.Handler, user: Any) -> None:
         self._handler = handler
@@ -26,7 +27,7 @@ class DirectTransport:
 
     async def send(self, request: messages.Request) -> messages.Answer:
         try:
-            return await self._handler(dataclasses.replace(request, user=self._user))
+            return await self._handler(dataclasses.replace(request, user=self._user, takes_objects=True))
         except messages.Disconnected as error:
             raise client.unavailable("the API server closed the request") from error
 

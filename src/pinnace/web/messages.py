@@ -6,7 +6,7 @@ socket. Handlers therefore never see which it was.
 
 import dataclasses
 import urllib.parse
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -74,6 +74,8 @@ class Request:
     peer: Peer = dataclasses.field(default_factory=Peer)
     user: Any = None
     """Set by whoever authenticated the request before the handler (in one process: by the transport)."""
+    takes_objects: bool = False
+    """The caller is in this process and reads `Response.objects` where there are some."""
 
     def query_values(self) -> dict[str, list[str]]:
         """Raises ValueError when the query is not well formed."""
@@ -83,6 +85,8 @@ class Request:
 
 
 Chunk = bytes | Sequence[bytes]
+Objects = AsyncGenerator[Sequence[tuple[str, Any]], None]
+"""Watch events within one process: (type, object). The objects are shared with other readers: never change them."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -94,6 +98,8 @@ class Response:
     """Bytes, pieces to be joined on the wire (never copied into one), or a stream that is sent chunk by chunk.
 
     A stream is closed (`aclose`) when the client goes away. A client that does not read for long is cut."""
+    objects: Objects | None = None
+    """Instead of `body`, for a request that takes objects: what the body's lines would be decoded to."""
 
 
 class Duplex(Protocol):

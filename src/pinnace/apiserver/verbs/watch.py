@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any
 
 import orjson
 
+from pinnace.api import errors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import conversion, filters, frames, negotiate, respond, versions, views
 from pinnace.store import interface
@@ -28,13 +30,16 @@ async def watch(context: contexts.Context) -> messages.Answer:
     try:
         body = stream.open(start, initial=options.maybe_flag("sendInitialEvents"))
     except interface.Compacted as error:
-        body = _one_frame(frames.error(versions.compacted(error.revision, error.oldest)))
+        body = _one_chunk(stream.render.error(versions.compacted(error.revision, error.oldest)))
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-cache, private")]
-    return messages.Response(200, headers + respond.warning_headers(context.warnings), body)
+    headers += respond.warning_headers(context.warnings)
+    if isinstance(stream.render, _Objects):
+        return messages.Response(200, headers, objects=body)
+    return messages.Response(200, headers, body)
 
 
-async def _one_frame(data: bytes) -> AsyncGenerator[messages.Chunk, None]:
-    yield data
+async def _one_chunk(chunk: Any) -> AsyncGenerator[Any, None]:
+    yield chunk
 
 
 class Stream:
@@ -44,7 +49,7 @@ class Stream:
         self._context = context
         self._chosen = chosen
         self._only_key = context.prefix + chosen.name if chosen.name and self._is_one_collection() else ""
-        self._render = _renderer(context, form)
+        self.render = _renderer(context, form)
         self._wants_bookmarks = context.query.flag("allowWatchBookmarks")
         self._clock = context.services.clock
         self._task: asyncio.Task[object] | None = None
@@ -56,7 +61,7 @@ class Stream:
     def _is_one_collection(self) -> bool:
         return bool(self._context.namespace) or not self._context.kind.namespaced
 
-    def open(self, start: int, *, initial: bool | None) -> AsyncGenerator[messages.Chunk, None]:
+    def open(self, start: int, *, initial: bool | None) -> AsyncGenerator[Any, None]:
         """Raises Compacted. `start` 0: what is there first, unless `initial` says no."""
         store = self._context.services.store
         wants_state = initial if initial is not None else not start
@@ -69,7 +74,7 @@ class Stream:
 
     async def _run(
         self, opened: interface.Watch, page: interface.Page | None, *, marks_end: bool
-    ) -> AsyncGenerator[messages.Chunk, None]:
+    ) -> AsyncGenerator[Any, None]:
         ticker = self._context.services.ticker
         try:
             async with opened as events:
@@ -82,20 +87,20 @@ class Stream:
                     async for changed in changes:
                         yield changed
         except interface.Compacted as error:
-            yield frames.error(versions.compacted(error.revision, error.oldest))
+            yield self.render.error(versions.compacted(error.revision, error.oldest))
         except interface.WatcherTooSlow:
             return
         finally:
             ticker.drop(self)
 
-    async def _initial(self, page: interface.Page, *, marks_end: bool) -> AsyncGenerator[messages.Chunk, None]:
+    async def _initial(self, page: interface.Page, *, marks_end: bool) -> AsyncGenerator[Any, None]:
         records = [record for record in page.records if self._is_selected(record)]
         for start in range(0, len(records), _CHUNK):
-            yield [self._render.record(record) for record in records[start : start + _CHUNK]]
+            yield [self.render.record(record) for record in records[start : start + _CHUNK]]
         if marks_end and self._wants_bookmarks:
-            yield self._render.bookmark(page.revision, ends_initial=True)
+            yield self.render.bookmark(page.revision, ends_initial=True)
 
-    async def _changes(self, events: interface.Watch) -> AsyncGenerator[messages.Chunk, None]:
+    async def _changes(self, events: interface.Watch) -> AsyncGenerator[Any, None]:
         iterator = events.__aiter__()
         interval = self._context.services.settings.bookmark_interval
         next_bookmark = self._clock.monotonic() + interval
@@ -112,7 +117,7 @@ class Stream:
                 next_bookmark = now + interval
                 ticker.set(self, min(self._end, next_bookmark), self._ring)
                 if self._wants_bookmarks:
-                    yield self._render.bookmark(events.progress)
+                    yield self.render.bookmark(events.progress)
             if now >= self._end:
                 return
 
@@ -140,9 +145,9 @@ class Stream:
         finally:
             self._task = None
 
-    def _selected(self, batch: Sequence[interface.Event]) -> list[bytes]:
-        render = self._render.event
-        out: list[bytes] = []
+    def _selected(self, batch: Sequence[interface.Event]) -> list[Any]:
+        render = self.render.event
+        out: list[Any] = []
         if self._chosen.is_everything:
             for event in batch:
                 out += render(event, kind_of_change(event))
@@ -173,7 +178,34 @@ def kind_of_change(event: interface.Event) -> bytes:
     return b"ADDED" if event.previous is None else b"MODIFIED"
 
 
-class _Bytes:
+class _Objects:
+    """Objects, for a watcher in this process; decoded once for all of them."""
+
+    def __init__(self, context: contexts.Context) -> None:
+        self._kind = context.kind
+        self._decoded = context.services.decoded
+
+    def record(self, record: interface.Record) -> tuple[str, Any]:
+        return "ADDED", orjson.loads(conversion.value(self._kind, record))
+
+    def event(self, event: interface.Event, kind_of_event: bytes) -> Sequence[tuple[str, Any]]:
+        return ((kind_of_event.decode(), self._decoded.get(self._kind, event, kind_of_event)),)
+
+    def bookmark(self, revision: int, *, ends_initial: bool = False) -> Sequence[tuple[str, Any]]:
+        return (("BOOKMARK", frames.bookmark_object(self._kind, revision, ends_initial=ends_initial)),)
+
+    def error(self, failure: errors.StatusError) -> Sequence[tuple[str, Any]]:
+        return (("ERROR", failure.to_json()),)
+
+
+class _Frames:
+    """Bytes on the wire."""
+
+    def error(self, failure: errors.StatusError) -> bytes:
+        return frames.error(failure)
+
+
+class _Bytes(_Frames):
     """Stored bytes, which all watchers share."""
 
     def __init__(self, context: contexts.Context) -> None:
@@ -189,7 +221,7 @@ class _Bytes:
         return frames.bookmark(self._kind, revision, ends_initial=ends_initial)
 
 
-class _Transformed:
+class _Transformed(_Frames):
     """Objects in another form, made for each watcher."""
 
     def __init__(self, context: contexts.Context, transform: Callable[[views.Object], views.Object]) -> None:
@@ -211,7 +243,7 @@ class _Transformed:
         return frames.frame(kind_of_event, orjson.dumps(self._transform(obj)))
 
 
-def _renderer(context: contexts.Context, form: negotiate.Form) -> _Bytes | _Transformed:
+def _renderer(context: contexts.Context, form: negotiate.Form) -> _Objects | _Bytes | _Transformed:
     """Raises 406."""
     if form.media != "json":
         raise negotiate.not_acceptable(("application/json", "application/json;stream=watch"))
@@ -221,6 +253,8 @@ def _renderer(context: contexts.Context, form: negotiate.Form) -> _Bytes | _Tran
         return _Transformed(context, lambda obj: views.partial(obj, form))
     if form.transform:
         raise negotiate.not_acceptable(("application/json", "application/json;stream=watch"))
+    if context.request.takes_objects:
+        return _Objects(context)
     if conversion.is_converted(context.kind):
         return _Transformed(context, lambda obj: obj)
     return _Bytes(context)
