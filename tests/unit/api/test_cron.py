@@ -66,17 +66,15 @@ def test_clocks_that_change(schedule: str, start: str, zone: str, due: str) -> N
 
 @given(
     st.sampled_from(["* * * * *", "*/7 * * * *", "0 */5 * * *", "30 4 1,15 * 5", "@every 7m", "@weekly", "0 0 29 2 *"]),
-    st.datetimes(datetime.datetime(2024, 1, 1), datetime.datetime(2026, 1, 1), timezones=st.just(UTC)),
-    st.timedeltas(datetime.timedelta(), datetime.timedelta(days=3)),
+    st.integers(0, 2 * 366 * 86400),
+    st.integers(0, 3 * 86400),
     st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe"]),
 )
-def test_the_latest_time_is_the_last_of_all(
-    text: str, start: datetime.datetime, length: datetime.timedelta, zone: str
-) -> None:
+def test_the_latest_time_is_the_last_of_all(text: str, start: int, length: int, zone: str) -> None:
     schedule = cron.parse(text, zoneinfo.ZoneInfo(zone))
-    first = schedule.next_after(start)
+    first = schedule.next_after(moment("2024-01-01") + datetime.timedelta(seconds=start))
     assert first is not None
-    until = first + length
+    until = first + datetime.timedelta(seconds=length)
     expected = first
     while (following := schedule.next_after(expected)) is not None and following <= until:
         expected = following

@@ -78,7 +78,8 @@ def test_a_job_is_made_at_each_time_and_told_of() -> None:
 )
 def test_only_the_latest_finished_jobs_are_kept(phase: str, limit: str) -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
-        made = cron_job(**{limit: 2})
+        made = cron_job()
+        made["spec"][limit] = 2
         made["spec"]["jobTemplate"]["spec"]["backoffLimit"] = 0
         await plane.create(resources.CRON_JOBS, made)
         await asyncio.sleep(350)
