@@ -1,6 +1,6 @@
-"""Claims in use and volumes bound are not taken away under their users: the protection finalizers.
+"""Claims and classes in use and volumes bound are not taken away under their users: the protection finalizers.
 
-Two controllers. Admission sets the finalizers; they are taken away here when the object is being deleted and nobody uses it.
+Three controllers. Admission sets the finalizers; they are taken away here when the object is being deleted and nobody uses it.
 """
 
 import datetime
@@ -15,6 +15,7 @@ Object = dict[str, Any]
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+CLASS_FINALIZER = "kubernetes.io/vac-protection"
 
 
 def _set_finalizers(resource: resources.Resource, obj: Object, finalizers: Sequence[str]) -> actions.Update:
@@ -61,6 +62,28 @@ def plan_volume(view: views.View, key: objects.Key, now: datetime.datetime) -> S
     return _toggle(resources.PERSISTENT_VOLUMES, volume, VOLUME_FINALIZER, is_used=is_used)
 
 
+def plan_class(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+    """Of the attributes that a volume shall have or has; a change from one class to another holds both."""
+    found = view.get(resources.VOLUME_ATTRIBUTES_CLASSES, *key)
+    if found is None:
+        return []
+    users = (*view.list(resources.PERSISTENT_VOLUME_CLAIMS), *view.list(resources.PERSISTENT_VOLUMES))
+    is_used = any(key in _classes_of(view, user) for user in users)
+    return _toggle(resources.VOLUME_ATTRIBUTES_CLASSES, found, CLASS_FINALIZER, is_used=is_used)
+
+
+def _classes_of(view: views.View, user: Object) -> Iterable[objects.Key]:
+    """Of a claim or a volume."""
+    status = objects.status_of(user)
+    change = status.get("modifyVolumeStatus") or {}
+    names = (
+        user["spec"].get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        change.get("targetVolumeAttributesClassName"),
+    )
+    return {("", name) for name in names if name}
+
+
 def _claims_of_pod(view: views.View, pod: Object) -> Iterable[objects.Key]:
     for name in volumebinder.claims_of_pod(pod):
         namespace, _, claim = name.partition("/")
@@ -85,4 +108,15 @@ def controllers() -> Sequence[loop.Controller]:
         watches=(loop.Watch(resources.PERSISTENT_VOLUMES, loop.own_key),),
         plan=plan_volume,
     )
-    return [claims, volumes]
+    classes = loop.Controller(
+        name="volumeattributesclass-protection",
+        user="volumeattributesclass-protection-controller",
+        watches=(
+            loop.Watch(resources.VOLUME_ATTRIBUTES_CLASSES, loop.own_key),
+            loop.Watch(resources.PERSISTENT_VOLUME_CLAIMS, _classes_of),
+            loop.Watch(resources.PERSISTENT_VOLUMES, _classes_of),
+        ),
+        plan=plan_class,
+        workers=1,
+    )
+    return [claims, volumes, classes]

@@ -672,6 +672,14 @@ def test_volumes_and_claims() -> None:
     ]
 
 
+def test_nodes_of_csi_may_have_no_drivers_but_none_twice() -> None:
+    node = kind("CSINode", "storage.k8s.io")
+    driver = {"name": "e.com", "nodeID": "n"}
+    assert told(node, {"spec": {}}) == []
+    assert told(node, {"spec": {"drivers": [driver, driver]}}) == ['spec.drivers[1].name: Duplicate value: "e.com"']
+    assert told(node, {"spec": {"drivers": [{"name": "e.com"}]}}) == ["spec.drivers[0].nodeID: Required value"]
+
+
 RBAC = "rbac.authorization.k8s.io"
 
 

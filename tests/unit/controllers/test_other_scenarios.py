@@ -177,3 +177,24 @@ def test_an_ephemeral_volume_gets_a_claim_that_goes_with_its_pod() -> None:
         assert await plane.find(resources.PERSISTENT_VOLUME_CLAIMS, "user-scratch") is None
 
     control_plane.run(test)
+
+
+def test_a_class_of_attributes_outlives_the_last_volume_that_has_it() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        classes = resources.VOLUME_ATTRIBUTES_CLASSES
+        for name in ("idle", "used"):
+            await plane.create(classes, {"metadata": {"name": name}, "driverName": "e.com"})
+        source = {"driver": "e.com", "volumeHandle": "h"}
+        spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "csi": source}
+        volume = {"metadata": {"name": "v"}, "spec": {**spec, "volumeAttributesClassName": "used"}}
+        await plane.create(resources.PERSISTENT_VOLUMES, volume)
+        await asyncio.sleep(1)
+        for name in ("idle", "used"):
+            await plane.delete(classes, name)
+        await asyncio.sleep(1)
+        assert [found["metadata"]["name"] for found in await plane.list(classes)] == ["used"]
+        await plane.delete(resources.PERSISTENT_VOLUMES, "v")
+        await asyncio.sleep(2)
+        assert await plane.list(classes) == []
+
+    control_plane.run(test)

@@ -105,6 +105,7 @@ _CREATE: dict[tuple[str, str], Create] = {
     ("", "PersistentVolume"): storage.persistent_volume,
     ("", "PersistentVolumeClaim"): storage.claim,
     (_STORAGE, "StorageClass"): storage.storage_class,
+    (_STORAGE, "CSINode"): storage.csi_node,
     ("apps", "Deployment"): apps.deployment,
     ("apps", "ReplicaSet"): apps.replica_set,
     ("apps", "DaemonSet"): apps.daemon_set,

@@ -9,6 +9,7 @@ Causes = field.Causes
 RECLAIM_POLICIES = ("Delete", "Recycle", "Retain")
 _PARAMETERS_LIMIT = 256 * 1024
 _MAX_PARAMETERS = 512
+_MAX_NODE_ID = 256
 _BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 _VOLUME_FIELDS = frozenset(
     {
@@ -180,6 +181,26 @@ def storage_class(found: Causes, obj: Fields) -> None:
     found.one_of("volumeBindingMode", obj.get("volumeBindingMode"), ("Immediate", "WaitForFirstConsumer"))
     for index, term in enumerate(field.items(obj, "allowedTopologies")):
         _topology(found, term, f"allowedTopologies[{index}]")
+
+
+def csi_node(found: Causes, obj: Fields) -> None:
+    """A node without drivers is one whose agent has just come up."""
+    metadata.create(found, obj, namespaced=False, name_rule=formats.dns_subdomain)
+    names = set()
+    for index, driver in enumerate(field.items(field.part(obj, "spec"), "drivers")):
+        path = f"spec.drivers[{index}]"
+        name = driver.get("name") or ""
+        if not name:
+            found.required(f"{path}.name")
+        else:
+            found.messages(f"{path}.name", name, formats.dns_subdomain(name.lower()))
+        if name in names:
+            found.duplicate(f"{path}.name", name)
+        names.add(name)
+        if not driver.get("nodeID"):
+            found.required(f"{path}.nodeID", "")
+        elif len(driver["nodeID"]) > _MAX_NODE_ID:
+            found.invalid(f"{path}.nodeID", driver["nodeID"], f"must be {_MAX_NODE_ID} characters or less")
 
 
 def _parameters(found: Causes, parameters: Fields) -> None:
