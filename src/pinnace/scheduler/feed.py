@@ -54,12 +54,15 @@ class Feed:
             self._pod_waits(pod)
 
     def _pod_gone(self, pod: pods.Pod) -> None:
+        held_room = pod.uid in self._nodes.placed or pod.uid in self.nominated
         self.assumed.pop(pod.uid, None)
         self.nominated.pop(pod.uid, None)
         self._queue.remove(pod.uid)
         if pod.uid in self._nodes.placed or pod.node_name:
             self._nodes.remove_pod(pod.uid)
-        self._note(queue.Happening.POD_GONE)
+        if held_room:
+            # Otherwise nobody has more room than before.
+            self._note(queue.Happening.POD_GONE)
 
     def _pod_placed(self, pod: pods.Pod, *, was_placed: bool) -> None:
         self.assumed.pop(pod.uid, None)

@@ -139,18 +139,22 @@ class SchedulingQueue:
             entry = heapq.heappop(self._backing_off)[2]
             if entry.place == "backoff":
                 self._activate(entry)
-        for entry in list(self._unschedulable.values()):
-            if now - entry.tried_at < MAX_UNSCHEDULABLE_SECONDS:
-                break  # they are in the order in which they were tried
-            self._move(entry, now)
+        # They are in the order in which they were tried; thousands may wait, and this runs for every batch.
+        while (
+            oldest := self._oldest_unschedulable()
+        ) is not None and now - oldest.tried_at >= MAX_UNSCHEDULABLE_SECONDS:
+            self._move(oldest, now)
 
     def next_due(self) -> float | None:
         """When `flush` will have something to do; None: never."""
         moments = [self._backing_off[0][0]] if self._backing_off else []
-        oldest = next(iter(self._unschedulable.values()), None)
+        oldest = self._oldest_unschedulable()
         if oldest is not None:
             moments.append(oldest.tried_at + MAX_UNSCHEDULABLE_SECONDS)
         return min(moments, default=None)
+
+    def _oldest_unschedulable(self) -> _Waiting | None:
+        return next(iter(self._unschedulable.values()), None)
 
     def _retry(self, pod: pods.Pod, now: float) -> _Waiting:
         entry = self._popped.pop(pod.uid, None) or _Waiting(pod, now)
