@@ -15,6 +15,7 @@ import api_rows
 import machine
 import node_rows
 import rows
+import service_rows
 
 
 def main() -> None:
@@ -32,6 +33,8 @@ def main() -> None:
         api_rows.measure(report, options.seconds)
     if report.wants("P6", "P7", "P8", "P9"):
         node_rows.measure(report)
+    if report.wants("P10", "P11"):
+        service_rows.measure(report)
     report.finish()
 
 

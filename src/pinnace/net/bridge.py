@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import pyroute2
 from pyroute2.netlink import exceptions as netlink_exceptions
 
-from pinnace.kernel import namespaces, nftables
+from pinnace.kernel import conntrack, namespaces, nftables
 from pinnace.kit import files
 from pinnace.net import interface, ipam, rules
 
@@ -55,6 +55,7 @@ class BridgeNetwork:
         self._last: ipaddress.IPv4Address | None = None
         self._route: pyroute2.IPRoute | None = None
         self._nft: nftables.Nftables | None = None
+        self._connections: conntrack.Connections | None = None
         self._bridge_index = 0
         self._mtu = settings.mtu
 
@@ -92,12 +93,13 @@ class BridgeNetwork:
         self._route = pyroute2.IPRoute()
         self._nft = nftables.Nftables()
         self._load()
-        for name, value in (("net/ipv4/ip_forward", "1"),):
-            _write_sysctl(name, value)
+        _write_sysctl("net/ipv4/ip_forward", "1")
         self._mtu = self._settings.mtu or self._default_mtu()
         self._bridge_index = self._ensure_bridge()
-        self._nft.run(rules.base_table(self._settings.table))
-        self._nft.run(self._host_port_elements_text())
+        self._connections = conntrack.Connections()
+        table = self._settings.table
+        hairpin = rules.hairpin(table.table, self._settings.node_range)
+        self._nft.run(rules.base_table(table) + hairpin + self._host_ports_text())
 
     def _default_mtu(self) -> int:
         route = self._netlink
@@ -145,7 +147,7 @@ class BridgeNetwork:
         self._save()
         try:
             self._wire(attachment, namespace)
-            self._change_host_ports("add", attachment, host_ports)
+            self._write_host_ports(attachment, host_ports)
         except (netlink_exceptions.NetlinkError, nftables.NftablesError, OSError) as error:
             self._detach(sandbox_id)
             raise interface.NetworkError(f"cannot attach sandbox {sandbox_id} to the network: {error}") from error
@@ -179,7 +181,7 @@ class BridgeNetwork:
         attachment = self._attached.get(sandbox_id)
         if attachment is None:
             return
-        self._change_host_ports("delete", attachment, self._host_ports.pop(sandbox_id, ()))
+        self._write_host_ports(attachment, self._host_ports.pop(sandbox_id, ()))
         self._delete_link(attachment.interface)
         del self._attached[sandbox_id]
         self._save()
@@ -192,29 +194,28 @@ class BridgeNetwork:
                 if error.code != 19:  # ENODEV: it went with its namespace meanwhile
                     raise
 
-    def _change_host_ports(
-        self, verb: str, attachment: interface.Attachment, host_ports: tuple[interface.HostPort, ...]
-    ) -> None:
-        if not host_ports or self._nft is None:
-            return
-        elements = ", ".join(_host_port_element(attachment, port, with_value=verb == "add") for port in host_ports)
-        table = self._settings.table.table
-        if verb == "delete":  # adding first makes deleting what is not there succeed
-            whole = ", ".join(_host_port_element(attachment, port, with_value=True) for port in host_ports)
-            self._nft.run(f"add element ip {table} hostports {{ {whole} }}")
-        self._nft.run(f"{verb} element ip {table} hostports {{ {elements} }}")
+    def _host_ports_text(self) -> str:
+        return rules.host_ports(
+            self._settings.table.table,
+            [
+                (self._attached[sandbox_id].address, port)
+                for sandbox_id, ports in self._host_ports.items()
+                for port in ports
+            ],
+        )
 
-    def _host_port_elements_text(self) -> str:
-        table = self._settings.table.table
-        elements = [
-            _host_port_element(self._attached[sandbox_id], port, with_value=True)
-            for sandbox_id, ports in self._host_ports.items()
-            for port in ports
-        ]
-        text = f"flush map ip {table} hostports\n"
-        if elements:
-            text += f"add element ip {table} hostports {{ {', '.join(elements)} }}\n"
-        return text
+    def _write_host_ports(self, changed: interface.Attachment, ports: tuple[interface.HostPort, ...]) -> None:
+        """All of them: they are few, and what was left by a failure goes with it. `ports` are those that come or go."""
+        if not ports or self._nft is None or self._connections is None:
+            return
+        self._nft.run(self._host_ports_text())
+        numbers = {port.host_port for port in ports if port.protocol == "UDP"}
+        if numbers:
+            # Whoever goes on sending to the port would otherwise go on reaching what was there before: this pod, or the node itself.
+            self._connections.forget(
+                conntrack.UDP,
+                lambda flow: flow.port in numbers and flow.answers_from[0] in (flow.address, changed.address),
+            )
 
     def _close(self) -> None:
         if self._route is not None:
@@ -223,6 +224,9 @@ class BridgeNetwork:
         if self._nft is not None:
             self._nft.close()
             self._nft = None
+        if self._connections is not None:
+            self._connections.close()
+            self._connections = None
 
     def _purge(self) -> None:
         route = self._route or pyroute2.IPRoute()
@@ -285,11 +289,6 @@ def _configure_inside(attachment: interface.Attachment) -> None:
 def _interface_name(sandbox_id: str) -> str:
     """Of the host's end; at most 15 characters, the same for the same sandbox always."""
     return "pv" + hashlib.sha256(sandbox_id.encode()).hexdigest()[:10]
-
-
-def _host_port_element(attachment: interface.Attachment, port: interface.HostPort, *, with_value: bool) -> str:
-    key = f"{port.protocol.lower()} . {port.host_port}"
-    return f"{key} : {attachment.address} . {port.container_port}" if with_value else key
 
 
 def _write_sysctl(name: str, value: str) -> None:

@@ -1,17 +1,31 @@
-"""From Services and EndpointSlices to elements of nftables maps. Pure.
+"""From Services and EndpointSlices to what packets find in the maps of `net.rules`. Pure.
 
-`entries(service, slices, node)` is everything that one Service puts into the maps; `change(old, new)` is the nft(8) text between two such states. A
-Service's entries depend on nothing but itself and its slices, so that a change costs what that Service costs.
+`entries(service, slices, node)` is all that one Service means, by front (an address and a port that clients speak to); `changes(old, new)` is
+the steps between two such states. A Service's entries depend on nothing but itself and its slices, so that a change costs what that Service costs.
+
+A front without endpoints is refused. One whose policy says `Local` and that has endpoints on other nodes only is dropped: another node may answer.
 """
 
+import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pinnace.kernel import elements
 from pinnace.net import rules
 
 Object = Mapping[str, Any]
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+AFFINITY_SECONDS = 10800
+"""Where the Service does not say."""
+
+_PROTOCOL_PORT = struct.Struct("!B3xH2x")
+_PORT = struct.Struct("!H2x")
+_MARK = struct.Struct("=I")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,59 +37,71 @@ class Endpoint:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Entries:
-    """Elements by map: key text -> value text ("" in sets)."""
+class Front:
+    """`address` "": a node port."""
 
-    services: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    nodeports: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    nodeport_endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    hairpin: frozenset[str] = frozenset()
+    address: str
+    protocol: int
+    port: int
 
     @property
-    def chains(self) -> frozenset[str]:
-        verdicts = (*self.services.values(), *self.nodeports.values())
-        return frozenset(verdict.removeprefix("goto ") for verdict in verdicts)
+    def key(self) -> bytes:
+        prefix = socket.inet_aton(self.address) if self.address else b""
+        return prefix + _PROTOCOL_PORT.pack(self.protocol, self.port)
 
 
-EMPTY = Entries()
-MAPS = ("services", "endpoints", "nodeports", "nodeport_endpoints")
+@dataclasses.dataclass(frozen=True, slots=True)
+class Backends:
+    """Where packets to one front go. `inside` is what pods and the node itself meet; `outside` what others meet, where that differs."""
+
+    endpoints: tuple[Endpoint, ...]
+    """Those of this node first."""
+    inside: rules.Pick | None
+    """None: dropped, or refused where there is no endpoint at all."""
+    outside: rules.Pick | None = None
+    has_outside: bool = False
+
+    @property
+    def local_count(self) -> int:
+        return sum(endpoint.is_local for endpoint in self.endpoints)
+
+    @property
+    def picks(self) -> tuple[rules.Pick, ...]:
+        return tuple(pick for pick in (self.inside, self.outside) if pick is not None)
+
+
+Entries = Mapping[Front, Backends]
+EMPTY: Entries = {}
 
 
 def entries(service: Object, slices: Iterable[Object], node_name: str) -> Entries:
     spec = service.get("spec", {})
-    addresses = [address for address in _service_addresses(service) if ":" not in address]
-    if PROXY_NAME_LABEL in (service["metadata"].get("labels") or {}) or not addresses:
+    cluster_ip = spec.get("clusterIP", "")
+    is_ours = PROXY_NAME_LABEL not in (service["metadata"].get("labels") or {})
+    if not is_ours or spec.get("type") == "ExternalName" or cluster_ip in ("", "None"):
         return EMPTY
-    sticky = spec.get("sessionAffinity") == "ClientIP"
-    found: dict[str, dict[str, str]] = {name: {} for name in MAPS}
-    hairpin: set[str] = set()
+    affinity = _affinity_seconds(spec)
+    inner_local = spec.get("internalTrafficPolicy") == "Local"
+    outer_local = spec.get("externalTrafficPolicy") == "Local"
+    external = _external_addresses(service)
+    found: dict[Front, Backends] = {}
     slices = list(slices)
     for port in spec.get("ports", ()):
-        everything = usable_endpoints(slices, port.get("name", ""), port.get("protocol", "TCP"), node_name)
-        inside = _of_policy(everything, spec.get("internalTrafficPolicy"))
-        hairpin.update(f"{endpoint.address} . {endpoint.address}" for endpoint in everything if endpoint.is_local)
-        protocol = port.get("protocol", "TCP").lower()
-        for address in addresses:
-            _add(
-                found["services"],
-                found["endpoints"],
-                f"{address} . {protocol} . {port['port']}",
-                inside,
-                "h" if sticky else "n",
-            )
+        name = port.get("protocol", "TCP")
+        protocol, number = PROTOCOLS[name], port["port"]
+        endpoints = usable_endpoints(slices, port.get("name", ""), name, node_name)
+        if ":" not in cluster_ip:
+            found[Front(cluster_ip, protocol, number)] = _for_cluster(endpoints, inner_local, affinity)
+        fronts = [Front(address, protocol, number) for address in external]
         if port.get("nodePort"):
-            policy = spec.get("externalTrafficPolicy")
-            outside = _of_policy(everything, policy)
-            kind = {(False, False): "p", (False, True): "q", (True, False): "l", (True, True): "m"}[
-                policy == "Local", sticky
-            ]
-            _add(found["nodeports"], found["nodeport_endpoints"], f"{protocol} . {port['nodePort']}", outside, kind)
-    return Entries(**found, hairpin=frozenset(hairpin))
+            fronts.append(Front("", protocol, port["nodePort"]))
+        for front in fronts:
+            found[front] = _for_outside(endpoints, outer_local, affinity, is_node_port=not front.address)
+    return found
 
 
-def usable_endpoints(slices: Iterable[Object], port_name: str, protocol: str, node_name: str) -> list[Endpoint]:
-    """Ready ones; where none is ready, those that are terminating and still serve (KEP-1669)."""
+def usable_endpoints(slices: Iterable[Object], port_name: str, protocol: str, node_name: str) -> tuple[Endpoint, ...]:
+    """Ready ones; where none is ready, those that are terminating and still serve (KEP-1669). This node's first."""
     ready: dict[Endpoint, None] = {}
     serving: dict[Endpoint, None] = {}
     for piece in slices:
@@ -96,50 +122,120 @@ def usable_endpoints(slices: Iterable[Object], port_name: str, protocol: str, no
             for number in numbers:
                 is_local = endpoint.get("nodeName") == node_name
                 target[Endpoint(endpoint["addresses"][0], number, is_local)] = None
-    return sorted(ready or serving, key=lambda endpoint: (endpoint.address, endpoint.port))
+    return tuple(sorted(ready or serving, key=lambda one: (not one.is_local, one.address, one.port)))
 
 
-def change(table: str, old: Entries, new: Entries, chains: frozenset[str]) -> str:
-    """The text that turns `old` into `new`; `chains` exist already. Empty when nothing changes.
+def changes(old: Mapping[Front, Backends], new: Mapping[Front, Backends]) -> list[elements.Change]:
+    """What turns the maps from `old` to `new`; nothing where nothing differs.
 
-    One transaction, so no packet meets a half-made Service; within it a changed key is deleted before it is added with its new value.
+    For one transaction, in which no packet meets a half-made Service. What has to go comes first: a key is deleted before it is added anew.
     """
-    lines = [rules.pick_chain(table, chain) for chain in sorted(new.chains - chains)]
-    gone: list[str] = []
-    come: list[str] = []
-    for name in MAPS:
-        was, now = getattr(old, name), getattr(new, name)
-        gone += _element("delete", table, name, [key for key, value in was.items() if now.get(key) != value])
-        come += _element(
-            "add", table, name, [f"{key} : {value}" for key, value in now.items() if was.get(key) != value]
+    gone: dict[str, list[elements.Element]] = collections.defaultdict(list)
+    come: dict[str, list[elements.Element]] = collections.defaultdict(list)
+    for front in old.keys() | new.keys():
+        if old.get(front) == new.get(front):
+            continue
+        was, now = _elements(front, old.get(front)), _elements(front, new.get(front))
+        for place, value in was.items():
+            if now.get(place) != value:
+                gone[place[0]].append((place[1], b""))
+        for place, value in now.items():
+            if was.get(place) != value:
+                come[place[0]].append((place[1], value))
+    steps = [elements.Change(name, is_add=False, elements=found) for name, found in gone.items()]
+    return steps + [elements.Change(name, is_add=True, elements=found) for name, found in come.items()]
+
+
+def stale_udp(old: Entries, new: Entries) -> dict[tuple[str, int], frozenset[tuple[str, int]]]:
+    """UDP fronts (address, port) that lost an endpoint, or had none and got their first -> their endpoints now. A connection that
+    the kernel tracks to such a front and that goes elsewhere would go there for as long as packets flow."""
+    found = {}
+    for front in old.keys() | new.keys():
+        if front.protocol != PROTOCOLS["UDP"]:
+            continue
+        before, now = (
+            frozenset((one.address, one.port) for one in state[front].endpoints) if front in state else frozenset()
+            for state in (old, new)
         )
-    # Services may share a pod, and the element does no harm once the pod is gone: it is only ever added.
-    come_hairpin = _element("add", table, "hairpin", sorted(new.hairpin - old.hairpin))
-    return "".join([*lines, *gone, *come, *come_hairpin])
+        if before - now or (now and not before):
+            found[front.address, front.port] = now
+    return found
 
 
-def _service_addresses(service: Object) -> Sequence[str]:
-    spec = service.get("spec", {})
-    if spec.get("type") == "ExternalName":
-        return ()
-    cluster_ip = spec.get("clusterIP", "")
-    if cluster_ip in ("", "None"):
-        return ()
-    balancer = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
-    return [cluster_ip, *spec.get("externalIPs", ()), *(entry["ip"] for entry in balancer if entry.get("ip"))]
+def picks(found: Entries) -> frozenset[rules.Pick]:
+    return frozenset(pick for backends in found.values() for pick in backends.picks)
 
 
-def _of_policy(endpoints: Sequence[Endpoint], policy: str | None) -> Sequence[Endpoint]:
-    return [endpoint for endpoint in endpoints if endpoint.is_local] if policy == "Local" else endpoints
+def _affinity_seconds(spec: Object) -> int:
+    if spec.get("sessionAffinity") != "ClientIP":
+        return 0
+    config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
+    return int(config.get("timeoutSeconds") or AFFINITY_SECONDS)
 
 
-def _add(verdicts: dict[str, str], targets: dict[str, str], key: str, endpoints: Sequence[Endpoint], kind: str) -> None:
+def _external_addresses(service: Object) -> Sequence[str]:
+    """Those that mean the Service without being its own, IPv4. An address whose `ipMode` is Proxy belongs to a balancer that wants the packets."""
+    spec = service["spec"]
+    addresses = list(spec.get("externalIPs") or ())
+    if spec.get("type") == "LoadBalancer":
+        ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
+        addresses += [entry["ip"] for entry in ingress if entry.get("ip") and entry.get("ipMode") != "Proxy"]
+    return [address for address in dict.fromkeys(addresses) if ":" not in address]
+
+
+def _for_cluster(endpoints: tuple[Endpoint, ...], is_local: bool, affinity: int) -> Backends:
+    count = sum(endpoint.is_local for endpoint in endpoints) if is_local else len(endpoints)
+    pick = rules.Pick(count, is_local=is_local, affinity_seconds=affinity) if count else None
+    return Backends(endpoints, pick)
+
+
+def _for_outside(endpoints: tuple[Endpoint, ...], is_local: bool, affinity: int, *, is_node_port: bool) -> Backends:
+    """With the Local policy the client's address is kept and only this node's endpoints serve; pods and the node itself reach all of them."""
     if not endpoints:
-        return
-    verdicts[key] = f"goto {kind}{len(endpoints)}"
+        return Backends(endpoints, None)
+    everywhere = rules.Pick(len(endpoints), is_node_port, not is_local, affinity_seconds=affinity)
+    if not is_local:
+        return Backends(endpoints, everywhere)
+    here = sum(endpoint.is_local for endpoint in endpoints)
+    outside = rules.Pick(here, is_node_port, is_local=True, affinity_seconds=affinity) if here else None
+    return Backends(endpoints, everywhere, outside, has_outside=True)
+
+
+def _elements(front: Front, backends: Backends | None) -> dict[tuple[str, bytes], bytes]:
+    """(map, key) -> data."""
+    if backends is None:
+        return {}
+    key = front.key
+    if not backends.endpoints:
+        # A node port without endpoints is refused by the node itself: nothing listens there.
+        return {("refused", key): b""} if front.address else {}
+    fronts, outside, targets, identities = rules.SERVICE_MAPS if front.address else rules.NODE_PORT_MAPS
+    found = {(fronts, key): _verdict(backends.inside)}
+    if backends.has_outside:
+        found[outside, key] = _verdict(backends.outside)
+    has_affinity = any(pick.affinity_seconds for pick in backends.picks)
+    has_local = any(pick.is_local for pick in backends.picks)
+    numbers = list(_identities(backends.endpoints)) if has_affinity else []
+    for index, endpoint in enumerate(backends.endpoints):
+        target = elements.data(socket.inet_aton(endpoint.address) + _PORT.pack(endpoint.port))
+        marks = [index, rules.LOCAL + index] if has_local and endpoint.is_local else [index]
+        for mark in marks:
+            found[targets, key + _MARK.pack(mark)] = target
+            if has_affinity:
+                found[identities, key + _MARK.pack(mark)] = elements.data(_MARK.pack(numbers[index]))
+        if has_affinity:
+            found[targets, key + _MARK.pack(numbers[index])] = target
+    return found
+
+
+def _verdict(pick: rules.Pick | None) -> bytes:
+    return elements.goto(pick.chain) if pick else elements.DROP
+
+
+def _identities(endpoints: Sequence[Endpoint]) -> Iterator[int]:
+    """A number for each that stays the same whatever happens to the others: its address. Where several ports of one address serve the same front,
+    all but the first get one by their position."""
+    seen: set[str] = set()
     for index, endpoint in enumerate(endpoints):
-        targets[f"{key} . {index}"] = f"{endpoint.address} . {endpoint.port}"
-
-
-def _element(verb: str, table: str, name: str, elements: Sequence[str]) -> list[str]:
-    return [f"{verb} element ip {table} {name} {{ {', '.join(elements)} }}\n"] if elements else []
+        yield 2 * rules.LOCAL + index if endpoint.address in seen else int(ipaddress.IPv4Address(endpoint.address))
+        seen.add(endpoint.address)

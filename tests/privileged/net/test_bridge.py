@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pinnace.kernel import namespaces, nftables
+from pinnace.kernel import namespaces
 from pinnace.net import bridge, interface, rules
-from pinnace.proxy import plan
+from pinnace.proxy import dataplane, plan
 
 pytestmark = pytest.mark.privileged
 
@@ -95,12 +95,18 @@ def slices(*addresses: interface.Attachment) -> list[dict[str, object]]:
     ]
 
 
+def show(plane: dataplane.Kernel, old: plan.Entries, new: plan.Entries) -> None:
+    plane.make_chains(plan.picks(new))
+    plane.write(plan.changes(old, new))
+    plane.forget_udp(plan.stale_udp(old, new))
+
+
 def test_pods_reach_each_other_and_services_and_nothing_is_left(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         network = make(tmp_path)
         await network.open()
         echoes: list[Echo] = []
-        nft = nftables.Nftables()
+        plane = dataplane.Kernel.open(TABLE.table)
         try:
             with pods(tmp_path, 3) as pins:
                 found = [await network.attach(f"pod-{index}", pin) for index, pin in enumerate(pins)]
@@ -111,7 +117,7 @@ def test_pods_reach_each_other_and_services_and_nothing_is_left(tmp_path: pathli
 
                 spec = service(ports=[{"port": 80, "nodePort": 31999, "protocol": "TCP"}])
                 entries = plan.entries(spec, slices(found[1], found[2]), "here")
-                nft.run(plan.change(TABLE.table, plan.EMPTY, entries, frozenset()))
+                show(plane, plan.EMPTY, entries)
                 # The client's address arrives unchanged, and both endpoints are chosen.
                 answers = {ask("10.201.0.7", 80, pins[0]) for _ in range(40)}
                 assert answers == {("one", "10.200.5.2"), ("two", "10.200.5.2")}
@@ -120,7 +126,8 @@ def test_pods_reach_each_other_and_services_and_nothing_is_left(tmp_path: pathli
                 assert {ask("10.201.0.7", 80, pins[1])[0] for _ in range(40)} == {"one", "two"}
                 assert {ask("127.0.0.1", 31999)[0] for _ in range(40)} == {"one", "two"}
 
-                nft.run(plan.change(TABLE.table, entries, plan.EMPTY, entries.chains))
+                nothing = plan.entries(spec, slices(), "here")
+                show(plane, entries, nothing)
                 with pytest.raises(ConnectionRefusedError):
                     ask("10.201.0.7", 80, pins[0])
                 with pytest.raises(ConnectionRefusedError):
@@ -128,11 +135,11 @@ def test_pods_reach_each_other_and_services_and_nothing_is_left(tmp_path: pathli
         finally:
             for echo in echoes:
                 echo.close()
-            nft.close()
+            plane.close()
             await network.purge()
             await network.close()
         assert not pathlib.Path(f"/sys/class/net/{TABLE.bridge}").exists()
-        assert not list(pathlib.Path("/sys/class/net").glob("pv*"))
+        assert not [one for one in found if pathlib.Path(f"/sys/class/net/{one.interface}").exists()]
 
     asyncio.run(main())
 
@@ -142,19 +149,19 @@ def test_client_affinity_keeps_to_one_endpoint(tmp_path: pathlib.Path) -> None:
         network = make(tmp_path)
         await network.open()
         echoes: list[Echo] = []
-        nft = nftables.Nftables()
+        plane = dataplane.Kernel.open(TABLE.table)
         try:
             with pods(tmp_path, 3) as pins:
                 found = [await network.attach(f"pod-{index}", pin) for index, pin in enumerate(pins)]
                 echoes = [Echo(pins[1], 8080, "one"), Echo(pins[2], 8080, "two")]
                 spec = service(sessionAffinity="ClientIP", ports=[{"port": 80, "protocol": "TCP"}])
                 entries = plan.entries(spec, slices(found[1], found[2]), "here")
-                nft.run(plan.change(TABLE.table, plan.EMPTY, entries, frozenset()))
+                show(plane, plan.EMPTY, entries)
                 assert len({ask("10.201.0.7", 80, pins[0])[0] for _ in range(20)}) == 1
         finally:
             for echo in echoes:
                 echo.close()
-            nft.close()
+            plane.close()
             await network.purge()
             await network.close()
 

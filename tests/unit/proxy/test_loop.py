@@ -1,0 +1,243 @@
+"""The proxy's loop over caches that are told what happens and a data plane that can refuse: no change is lost."""
+
+import asyncio
+import ipaddress
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinnace.client import cache
+from pinnace.kernel import elements, nftables
+from pinnace.net import rules
+from pinnace.proxy import dataplane, loop, plan
+from pinnace.testing import clock as clocks
+
+Object = dict[str, Any]
+
+
+class Told(cache.Cache):
+    """An informer that has synced already."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handlers: list[Any] = []
+
+    def add_handler(self, handler: Any) -> None:
+        self._handlers.append(handler)
+
+    async def wait_synced(self) -> None:
+        return None
+
+    def change(self, key: cache.Key, obj: Object | None) -> None:
+        old = self.set(key, obj)
+        if old is not None or obj is not None:
+            for handler in self._handlers:
+                handler(old, obj)
+
+
+class Plane:
+    """Maps as the kernel keeps them: a transaction is refused as a whole, with nothing changed."""
+
+    def __init__(self) -> None:
+        self.maps: dict[str, dict[bytes, bytes]] = {name: {} for name in rules.PROXY_MAPS}
+        self.chains: set[str] = set()
+        self.refuse = 0
+        self.steps: list[int] = []
+        self.forgotten: list[dataplane.Fronts] = []
+        self.emptied = False
+
+    def make_chains(self, picks: Iterable[rules.Pick]) -> None:
+        self.chains |= {pick.chain for pick in picks}
+
+    def write(self, changes: Sequence[elements.Change]) -> None:
+        maps = {name: dict(found) for name, found in self.maps.items()}
+        for step in changes:
+            if step.is_flush:
+                maps[step.map].clear()
+            for key, value in step.elements:
+                if step.is_add and maps[step.map].get(key, value) == value:
+                    maps[step.map][key] = value
+                elif not step.is_add and key in maps[step.map]:
+                    del maps[step.map][key]
+                else:
+                    raise nftables.NftablesError("no such element, or another one", step.map)
+        if self.refuse:
+            self.refuse -= 1
+            raise nftables.NftablesError("told to refuse", "write")
+        self.steps.append(sum(len(step.elements) for step in changes))
+        self.maps = maps
+
+    def forget_udp(self, fronts: dataplane.Fronts) -> None:
+        self.forgotten.append(dict(fronts))
+
+
+def service(number: int) -> Object:
+    spec = {"clusterIP": f"10.43.0.{number}", "ports": [{"port": 80, "protocol": "TCP"}]}
+    return {"metadata": {"namespace": "d", "name": f"s{number}"}, "spec": spec}
+
+
+def piece(number: int, ends: Iterable[int]) -> Object:
+    return {
+        "metadata": {"namespace": "d", "name": f"s{number}-x", "labels": {loop.SERVICE_NAME_LABEL: f"s{number}"}},
+        "addressType": "IPv4",
+        "ports": [{"port": 8080}],
+        "endpoints": [{"addresses": [str(ipaddress.IPv4Address(0x0A2A0000 + end))]} for end in ends],
+    }
+
+
+class World:
+    def __init__(self) -> None:
+        self.services, self.slices = Told(), Told()
+        self.slices.add_index(loop.BY_SERVICE, loop.service_of_slice)
+        self.plane = Plane()
+
+    def proxy(self) -> loop.Proxy:
+        return loop.Proxy(self.services, self.slices, "t", "node", clocks.VirtualClock(), lambda table: self.plane)  # type: ignore[arg-type]
+
+    def put(self, number: int, ends: Iterable[int]) -> None:
+        self.services.change(("d", f"s{number}"), service(number))
+        self.slices.change(("d", f"s{number}-x"), piece(number, ends))
+
+    def remove(self, number: int) -> None:
+        self.services.change(("d", f"s{number}"), None)
+        self.slices.change(("d", f"s{number}-x"), None)
+
+    def expected(self) -> dict[str, dict[bytes, bytes]]:
+        """Of a data plane that saw only the last state."""
+        plane = Plane()
+        everything: dict[plan.Front, plan.Backends] = {}
+        for obj in self.services.list():
+            name = f"d/{obj['metadata']['name']}"
+            everything.update(plan.entries(obj, self.slices.by_index(loop.BY_SERVICE, name), "node"))
+        plane.write(plan.changes({}, everything))
+        return plane.maps
+
+
+def test_the_first_sync_is_one_transaction_that_replaces_what_an_earlier_process_left() -> None:
+    async def main() -> None:
+        world = World()
+        for number in range(1, 100):
+            world.put(number, range(number, number + 3))
+        world.plane.maps["services"][b"left"] = b"over"
+        await world.proxy().sync(world.plane)
+        assert len(world.plane.steps) == 1
+        assert world.plane.maps == world.expected()
+        assert world.plane.chains == {"service_3"}
+
+    asyncio.run(main())
+
+
+def test_a_change_writes_only_what_differs() -> None:
+    async def main() -> None:
+        world = World()
+        for number in range(1, 50):
+            world.put(number, (1, 2, 3))
+        proxy = world.proxy()
+        await proxy.sync(world.plane)
+        world.slices.change(("d", "s7-x"), piece(7, (1, 2, 4)))
+        await proxy.sync(world.plane)
+        assert world.plane.steps[1:] == [2]
+        assert world.plane.maps == world.expected()
+
+    asyncio.run(main())
+
+
+def test_a_refused_transaction_is_written_whole_the_next_time_with_what_changed_meanwhile() -> None:
+    async def main() -> None:
+        world = World()
+        world.put(1, (1,))
+        world.put(2, (2,))
+        proxy = world.proxy()
+        await proxy.sync(world.plane)
+        world.put(3, (3,))
+        world.plane.refuse = 1
+        with pytest.raises(nftables.NftablesError):
+            await proxy.sync(world.plane)
+        world.remove(2)
+        await proxy.sync(world.plane)
+        assert world.plane.maps == world.expected()
+
+    asyncio.run(main())
+
+
+def test_an_element_that_someone_else_removed_comes_back() -> None:
+    async def main() -> None:
+        world = World()
+        world.put(1, (1, 2))
+        proxy = world.proxy()
+        await proxy.sync(world.plane)
+        world.plane.maps["endpoints"].clear()
+        world.put(1, (1,))
+        with pytest.raises(nftables.NftablesError):
+            await proxy.sync(world.plane)
+        await proxy.sync(world.plane)
+        assert world.plane.maps == world.expected()
+
+    asyncio.run(main())
+
+
+def test_the_loop_goes_on_after_refusals_until_it_is_written() -> None:
+    async def main() -> None:
+        world = World()
+        world.plane.refuse = 3
+        world.put(1, (1,))
+        time = clocks.VirtualClock()
+        proxy = loop.Proxy(world.services, world.slices, "t", "node", time, lambda table: world.plane)  # type: ignore[arg-type]
+        task = asyncio.create_task(proxy.run())
+        while not world.plane.steps:
+            await time.advance(1)
+        assert world.plane.maps == world.expected()
+        task.cancel()
+
+    asyncio.run(main())
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.integers(1, 4), st.sets(st.integers(1, 5), max_size=4)),
+        st.tuples(st.just("remove"), st.integers(1, 4), st.just(set())),
+        st.tuples(st.just("refuse"), st.just(0), st.just(set())),
+        st.tuples(st.just("sync"), st.just(0), st.just(set())),
+        st.tuples(st.just("restart"), st.just(0), st.just(set())),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(actions, st.integers(0, 2**31))
+def test_whatever_happens_in_between_the_maps_end_right(series: list[tuple[str, int, set[int]]], seed: int) -> None:
+    """Changes during a write included: the other task runs while the proxy waits for its thread."""
+
+    async def main() -> None:
+        world, rng = World(), random.Random(seed)
+        proxy = world.proxy()
+
+        async def meddle(action: str, number: int, ends: set[int]) -> None:
+            if action == "put":
+                world.put(number, ends)
+            elif action == "remove":
+                world.remove(number)
+            elif action == "refuse":
+                world.plane.refuse += 1
+
+        for action, number, ends in series:
+            if action == "restart":
+                proxy = world.proxy()
+            syncing = None
+            if action == "sync" or rng.random() < 0.3:
+                syncing = asyncio.create_task(proxy.sync(world.plane))
+                await asyncio.sleep(0)
+            await meddle(action, number, ends)
+            if syncing is not None:
+                await asyncio.gather(syncing, return_exceptions=True)
+        world.plane.refuse = 0
+        await proxy.sync(world.plane)
+        await proxy.sync(world.plane)
+        assert world.plane.maps == world.expected()
+
+    asyncio.run(main())
