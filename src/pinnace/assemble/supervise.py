@@ -22,6 +22,7 @@ HEALTHY_AFTER_SECONDS = 10.0
 STOP_SECONDS = 15.0
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+OUTSIDE_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
 class Component:
@@ -31,8 +32,9 @@ class Component:
         self.name = name
         self.pid_file = where.pid_file(name)
         self._log = where.log_of(name)
-        self._arguments = [sys.executable, "-m", f"pinnace.assemble.{name}", str(where.data)]
+        self.arguments = [sys.executable, "-m", f"pinnace.assemble.{name}", str(where.data)]
         self.handle = -1
+        self.pid = 0
         self.failures = 0
         self.started_at = 0.0
         self.start_at = 0.0
@@ -47,29 +49,32 @@ class Component:
             self.start()
         else:
             self.handle = os.pidfd_open(pid)
+            self.pid = pid
             self.started_at = time.monotonic()
 
     def start(self) -> None:
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         pid = os.posix_spawn(
-            self._arguments[0],
-            self._arguments,
+            self.arguments[0],
+            self.arguments,
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
             setsigmask=(),
         )
         os.close(log)
         self.handle = os.pidfd_open(pid)
+        self.pid = pid
         self.started_at = time.monotonic()
         processes.write(self.pid_file, pid)
 
     def on_exit(self) -> None:
         os.close(self.handle)
         self.handle = -1
-        while _reap_one():
-            pass
+        status = _reap(self.pid)
         now = time.monotonic()
-        if now - self.started_at > HEALTHY_AFTER_SECONDS:
+        # Who was killed from outside did not fail: only a process that ends by itself, soon after its start, is likely to do so again.
+        was_killed = status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) in OUTSIDE_SIGNALS
+        if was_killed or now - self.started_at > HEALTHY_AFTER_SECONDS:
             self.failures = 0
         self.start_at = now + RESTART.delay(self.failures)
         self.failures += 1
@@ -126,12 +131,12 @@ def step(components: list[Component], wake: int) -> bool:
     return True
 
 
-def _reap_one() -> bool:
+def _reap(pid: int) -> int | None:
+    """How the process ended; None when it is not our child (another supervisor started it)."""
     try:
-        pid, _ = os.waitpid(-1, os.WNOHANG)
+        return os.waitpid(pid, os.WNOHANG)[1]
     except ChildProcessError:
-        return False
-    return pid != 0
+        return None
 
 
 def _say(text: str) -> None:
