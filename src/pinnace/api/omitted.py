@@ -93,7 +93,13 @@ POINTER_NUMBER_FIELDS = frozenset(
 
 # Lists without omitempty: an empty one is stored and printed.
 KEPT_LISTS = frozenset(
-    {("ClusterRole", "rules"), ("Role", "rules"), ("EndpointSlice", "ports"), ("PodSpec", "containers")}
+    {
+        ("ClusterRole", "rules"),
+        ("Role", "rules"),
+        ("EndpointSlice", "endpoints"),
+        ("EndpointSlice", "ports"),
+        ("PodSpec", "containers"),
+    }
 )
 
 

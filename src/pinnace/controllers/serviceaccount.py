@@ -1,5 +1,5 @@
-"""What every namespace is given: its `default` ServiceAccount and the cluster's CA certificate; and the end of token
-secrets whose ServiceAccount is gone.
+"""What every namespace is given: its `default` ServiceAccount and the cluster's CA certificate; and token
+secrets: complete while their ServiceAccount is there, deleted when it is not.
 
 Three small controllers over Namespaces, ServiceAccounts, ConfigMaps and Secrets, each with upstream's identity.
 """
@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.client import resources
+from pinnace.client import client, resources
 from pinnace.controllers import actions, loop, objects
 from pinnace.controllers import view as views
 
@@ -62,19 +62,37 @@ def plan_root_ca(root_ca: str) -> loop.Plan:
     return plan
 
 
-def plan_token(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
-    """A token secret lives no longer than the ServiceAccount it names."""
+async def observe_token(api: client.Client, view: views.View, key: objects.Key) -> Object | None:
+    """The ServiceAccount of a token secret; the API is asked when no cache shows it, before the secret is given up."""
     secret = view.get(resources.SECRETS, *key)
-    if secret is None or secret.get("type") != TOKEN_TYPE:
+    name = objects.annotations_of(secret).get(ACCOUNT_NAME) if secret and secret.get("type") == TOKEN_TYPE else None
+    if not name:
+        return None
+    found = view.get(resources.SERVICE_ACCOUNTS, key[0], name)
+    if found is not None:
+        return found
+    try:
+        return await api.get(resources.SERVICE_ACCOUNTS, key[0], name)
+    except client.NotFound:
+        return None
+
+
+def plan_token(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+    """A token secret lives no longer than the ServiceAccount it names, and is complete as long as it lives."""
+    secret = view.get(resources.SECRETS, *key)
+    if secret is None or secret.get("type") != TOKEN_TYPE or objects.is_deleting(secret):
         return []
     annotations = objects.annotations_of(secret)
-    account = view.get(resources.SERVICE_ACCOUNTS, key[0], annotations.get(ACCOUNT_NAME, ""))
-    uid = annotations.get(ACCOUNT_UID)
-    if account is not None and (not uid or uid == objects.uid_of(account)):
+    account: Object | None = view.live
+    if account is None or annotations.get(ACCOUNT_UID, objects.uid_of(account)) != objects.uid_of(account):
+        return [actions.Delete(resources.SECRETS, *key, uid=objects.uid_of(secret))]
+    wanted = {"token", "namespace"}
+    if view.get(resources.CONFIG_MAPS, key[0], ROOT_CA) is not None:
+        wanted.add("ca.crt")
+    if wanted <= (secret.get("data") or {}).keys() and ACCOUNT_UID in annotations:
         return []
-    if account is None and not uid:
-        return []  # It never had an account: its author may be about to create one.
-    return [actions.Delete(resources.SECRETS, *key, uid=objects.uid_of(secret))]
+    # The key that signs tokens never leaves the API server: it completes every token secret that is written.
+    return [actions.Update(resources.SECRETS, secret)]
 
 
 def _namespace_of(view: views.View, obj: Object) -> Iterable[objects.Key]:
@@ -88,6 +106,17 @@ def _root_ca_namespace(view: views.View, obj: Object) -> Iterable[objects.Key]:
 def _secrets_of_account(view: views.View, account: Object) -> Iterable[objects.Key]:
     name = f"{objects.namespace_of(account)}/{objects.name_of(account)}"
     return [objects.key_of(secret) for secret in view.by_index(resources.SECRETS, "account", name)]
+
+
+def _secrets_of_root_ca(view: views.View, published: Object) -> Iterable[objects.Key]:
+    if objects.name_of(published) != ROOT_CA:
+        return ()
+    namespace = objects.namespace_of(published)
+    return [objects.key_of(secret) for secret in view.by_index(resources.SECRETS, "tokens", namespace)]
+
+
+def _index_tokens(secret: Object) -> Iterable[str]:
+    return [objects.namespace_of(secret)] if secret.get("type") == TOKEN_TYPE else ()
 
 
 def _index_by_account(secret: Object) -> Iterable[str]:
@@ -113,8 +142,13 @@ def controllers(root_ca: str) -> Sequence[loop.Controller]:
         watches=(
             loop.Watch(resources.SECRETS, loop.own_key),
             loop.Watch(resources.SERVICE_ACCOUNTS, _secrets_of_account),
+            loop.Watch(resources.CONFIG_MAPS, _secrets_of_root_ca),
         ),
-        indexes=((resources.SECRETS, "account", _index_by_account),),
+        indexes=(
+            (resources.SECRETS, "account", _index_by_account),
+            (resources.SECRETS, "tokens", _index_tokens),
+        ),
+        observe=observe_token,
         plan=plan_token,
         workers=2,
     )

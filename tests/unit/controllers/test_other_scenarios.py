@@ -164,6 +164,17 @@ def test_endpoints_that_users_write_are_mirrored() -> None:
     control_plane.run(test)
 
 
+def test_a_service_without_pods_has_a_slice_that_says_so() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        spec = {"ports": [{"port": 80}], "selector": {"app": "none"}}
+        await plane.create(resources.SERVICES, {"metadata": {"name": "none"}, "spec": spec})
+        await asyncio.sleep(2)
+        (found,) = await plane.list(resources.ENDPOINT_SLICES, label_selector="kubernetes.io/service-name=none")
+        assert (found["endpoints"], found["ports"]) == ([], [])
+
+    control_plane.run(test)
+
+
 def test_an_ephemeral_volume_gets_a_claim_that_goes_with_its_pod() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         claim = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}

@@ -173,6 +173,34 @@ def test_token_secrets_end_with_their_account() -> None:
     control_plane.run(test)
 
 
+def test_token_secrets_without_an_account_are_deleted() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        metadata = {"name": "token", "annotations": {"kubernetes.io/service-account.name": "nobody"}}
+        await plane.create(resources.SECRETS, {"metadata": metadata, "type": "kubernetes.io/service-account-token"})
+        await asyncio.sleep(2)
+        assert await plane.find(resources.SECRETS, "token") is None
+
+    control_plane.run(test)
+
+
+def test_token_secrets_are_completed_when_the_rest_is_there() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.stop_controllers()
+        await plane.create(resources.NAMESPACES, {"metadata": {"name": "fresh"}})
+        await plane.create(resources.SERVICE_ACCOUNTS, {"metadata": {"name": "robot"}}, "fresh")
+        metadata = {"name": "token", "annotations": {"kubernetes.io/service-account.name": "robot"}}
+        secret = {"metadata": metadata, "type": "kubernetes.io/service-account-token"}
+        first = await plane.create(resources.SECRETS, secret, "fresh")
+        assert "ca.crt" not in first["data"]  # Nobody has published it in this namespace yet.
+        plane.start_controllers(settings)
+        await asyncio.sleep(2)
+        found = await plane.get(resources.SECRETS, "token", "fresh")
+        assert found["data"].keys() == {"token", "ca.crt", "namespace"}
+
+    settings = manager.Settings(root_certificate="PEM")
+    control_plane.run(test, settings=settings)
+
+
 def test_nothing_is_collected_while_the_api_does_not_answer() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         owner = await plane.create(resources.CONFIG_MAPS, config_map("owner"))
