@@ -9,6 +9,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import orjson
+
 from pinnace.engine import interface
 from pinnace.kit import files
 
@@ -54,7 +56,11 @@ class SandboxRecord:
 
 
 def encode(value: Any) -> bytes:
-    return json.dumps(_plain(value), separators=(",", ":")).encode()
+    try:
+        return orjson.dumps(value, default=_plain)
+    except TypeError:
+        # A string that is no Unicode (a byte of some file name): JSON can escape it.
+        return json.dumps(_plain(value), separators=(",", ":")).encode()
 
 
 def decode(kind: type[T], data: bytes) -> T:

@@ -1,5 +1,6 @@
 """Calls of the OCI runtime, `crun`, after the monitor created a container."""
 
+import os
 import pathlib
 
 from pinnace.engine import interface, monitor
@@ -13,7 +14,34 @@ def argv(root: pathlib.Path, *arguments: str) -> tuple[str, ...]:
 
 
 async def start(root: pathlib.Path, container_id: str) -> None:
-    """Raises StartError."""
+    """Let the created process go on to its program. Raises StartError.
+
+    It waits for a byte on the fifo of the runtime's state folder; no container of ours has hooks, so that writing the byte is all
+    that `crun start` would do (libcrun_status_write_exec_fifo), at a tenth of the time. Where it is not as expected, the runtime
+    is asked, if only for its words.
+    """
+    if not _release(root / container_id / "exec.fifo"):
+        await _ask_to_start(root, container_id)
+
+
+def _release(fifo: pathlib.Path) -> bool:
+    """False when nobody waits there."""
+    try:
+        descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Without the fifo the runtime takes the container for started: first, since the byte cannot be taken back.
+        fifo.unlink()
+        os.write(descriptor, b"\0")
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+async def _ask_to_start(root: pathlib.Path, container_id: str) -> None:
     result = await _run(root, "start", container_id)
     if result.code:
         raise monitor.start_error(result.message)

@@ -2,19 +2,21 @@
 
 import os
 import pathlib
-import tempfile
+import secrets
 
 
 def write_atomic(path: pathlib.Path, data: bytes, mode: int = 0o644, *, durable: bool = False) -> None:
     """Write `data` to `path` so that no reader ever sees a part of it; with `durable`, synced before the return."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = f"{path.parent}/.{path.name}.{secrets.token_hex(8)}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
+        with open(handle, "wb", buffering=0) as file:
+            os.fchmod(handle, mode)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
             if durable:
-                os.fsync(file.fileno())
+                os.fsync(handle)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

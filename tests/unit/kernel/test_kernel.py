@@ -212,3 +212,22 @@ def test_a_racing_symlink_never_leads_outside(tmp_path: pathlib.Path) -> None:
 def test_paths_that_name_no_entry(path: str) -> None:
     with pytest.raises(ValueError, match="not the path"):
         paths.split(path)
+
+
+def test_a_mount_is_told_from_a_folder_without_reading_all_mounts(tmp_path: pathlib.Path) -> None:
+    assert mounts.is_mounted(pathlib.Path("/proc"))
+    assert mounts.is_mounted(pathlib.Path("/"))
+    assert not mounts.is_mounted(tmp_path)
+    assert not mounts.is_mounted(tmp_path / "missing")
+    (tmp_path / "link").symlink_to("/proc")
+    assert not mounts.is_mounted(tmp_path / "link")
+    (tmp_path / "root").symlink_to("/")
+    assert mounts.is_mounted(tmp_path / "root" / "proc")
+    assert not mounts.is_mounted(tmp_path / "root" / "usr" / "bin")
+
+
+def test_the_mounts_below_a_folder_are_those_of_the_whole_table() -> None:
+    every = [pathlib.Path(entry.target) for entry in mounts.read_mounts()]
+    for folder in (pathlib.Path("/proc"), pathlib.Path("/sys"), pathlib.Path("/dev")):
+        below = [each for each in every if each == folder or folder in each.parents]
+        assert list(mounts.mounts_below(folder)) == below[::-1]
