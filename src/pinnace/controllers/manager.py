@@ -54,7 +54,7 @@ def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequen
     return [
         namespace.controller(),
         *serviceaccount.controllers(settings.root_certificate),
-        replicaset.controller(),
+        *replicaset.controllers(),
         deployment.controller(),
         job.controller(),
         cronjob.controller(),

@@ -1,15 +1,17 @@
-"""ReplicaSets: as many active pods as asked for, no more.
+"""ReplicaSets and ReplicationControllers: as many active pods as asked for, no more.
 
-Watches ReplicaSets and Pods. Owns the pods it made or adopted. Guarantees: never more creations than missing pods for any
+Two controllers with one plan: the older kind differs in the form of its selector alone. Each watches its kind and Pods. Owns the pods it made or adopted. Guarantees: never more creations than missing pods for any
 state of the caches that shows its own last writes; a scale-down removes what hurts least first.
 """
 
+import dataclasses
 import datetime
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from pinnace.api import selectors
 from pinnace.client import client, resources
 from pinnace.controllers import actions, claims, loop, objects
 from pinnace.controllers import view as views
@@ -21,15 +23,38 @@ BURST = 500
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
-def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
-    replica_set = view.get(resources.REPLICA_SETS, *key)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kind:
+    resource: resources.Resource
+    selector_of: Callable[[Object], selectors.LabelSelector]
+    counts_terminating: bool
+    """Its status tells how many pods are still ending."""
+
+
+def _selector_of_older(obj: Object) -> selectors.LabelSelector:
+    return selectors.from_labels(obj["spec"].get("selector") or {})
+
+
+REPLICA_SET = Kind(resources.REPLICA_SETS, objects.selector_of, counts_terminating=True)
+REPLICATION_CONTROLLER = Kind(resources.REPLICATION_CONTROLLERS, _selector_of_older, counts_terminating=False)
+
+
+def plan_of(kind: Kind) -> loop.Plan:
+    def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+        return _plan(kind, view, key, now)
+
+    return plan
+
+
+def _plan(kind: Kind, view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
+    replica_set = view.get(kind.resource, *key)
     if replica_set is None:
         return []
     owned = view.by_index(resources.PODS, "controller", objects.uid_of(replica_set))
     claimed = claims.claim(
         replica_set,
-        resources.REPLICA_SETS,
-        objects.selector_of(replica_set),
+        kind.resource,
+        kind.selector_of(replica_set),
         [pod for pod in owned if objects.is_pod_active(pod)],
         [pod for pod in view.by_index(resources.PODS, "orphan", key[0]) if objects.is_pod_active(pod)],
         resources.PODS,
@@ -38,8 +63,8 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     terminating = sum(1 for pod in owned if objects.is_deleting(pod) and not objects.is_pod_terminal(pod))
     result = list(claimed.writes)
     if not objects.is_deleting(replica_set):
-        result += _manage(view, replica_set, pods, terminating, now)
-    result += _update_status(replica_set, _status(replica_set, pods, terminating, None, now))
+        result += _manage(kind, view, replica_set, pods, terminating, now)
+    result += _update_status(kind, replica_set, _status(kind, replica_set, pods, terminating, None, now))
     waits = [objects.seconds_until_available(pod, _min_ready(replica_set), now) for pod in pods]
     pending = [wait for wait in waits if wait]
     return [*result, actions.Requeue(min(pending) + 0.1)] if pending else result
@@ -50,22 +75,22 @@ def _min_ready(replica_set: Object) -> int:
 
 
 def _manage(
-    view: views.View, replica_set: Object, pods: Sequence[Object], terminating: int, now: datetime.datetime
+    kind: Kind, view: views.View, replica_set: Object, pods: Sequence[Object], terminating: int, now: datetime.datetime
 ) -> list[actions.Action]:
     missing = _wanted(replica_set) - len(pods)
 
     def failed(reason: str) -> actions.OnError:
         def follow(error: client.ApiError) -> Sequence[actions.Action]:
             failure = {"reason": reason, "message": str(error)}
-            return _update_status(replica_set, _status(replica_set, pods, terminating, failure, now))
+            return _update_status(kind, replica_set, _status(kind, replica_set, pods, terminating, failure, now))
 
         return follow
 
     if missing > 0:
-        creations = [create_pod(replica_set, resources.REPLICA_SETS) for _ in range(min(missing, BURST))]
+        creations = [create_pod(replica_set, kind.resource) for _ in range(min(missing, BURST))]
         return [actions.Batch(creations, on_error=failed("FailedCreate"))]
     if missing < 0:
-        victims = choose_victims(pods, _related_pods(view, replica_set), min(-missing, BURST), now)
+        victims = choose_victims(pods, _related_pods(kind, view, replica_set), min(-missing, BURST), now)
         deletions = [delete_pod(replica_set, pod) for pod in victims]
         return [actions.Batch(deletions, on_error=failed("FailedDelete"))]
     return []
@@ -108,10 +133,10 @@ def is_namespace_going(error: client.ApiError) -> bool:
     return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
-def _related_pods(view: views.View, replica_set: Object) -> list[Object]:
+def _related_pods(kind: Kind, view: views.View, replica_set: Object) -> list[Object]:
     """Of all ReplicaSets of the same owner: a node that holds several of them can spare one soonest."""
     owner = objects.controller_of(replica_set)
-    siblings = view.by_index(resources.REPLICA_SETS, "controller", owner["uid"]) if owner else [replica_set]
+    siblings = view.by_index(kind.resource, "controller", owner["uid"]) if owner else [replica_set]
     return [pod for sibling in siblings for pod in view.by_index(resources.PODS, "controller", objects.uid_of(sibling))]
 
 
@@ -208,6 +233,7 @@ def _restarts(pod: Object) -> int:
 
 
 def _status(
+    kind: Kind,
     replica_set: Object,
     pods: Sequence[Object],
     terminating: int,
@@ -224,7 +250,7 @@ def _status(
     status: Object = {
         "replicas": len(pods),
         **{field: count for field, count in counts.items() if count},
-        "terminatingReplicas": terminating,
+        **({"terminatingReplicas": terminating} if kind.counts_terminating else {}),
         "observedGeneration": replica_set["metadata"].get("generation", 0),
     }
     conditions = list(objects.status_of(replica_set).get("conditions") or ())
@@ -240,18 +266,20 @@ def _status(
     return status
 
 
-def _update_status(replica_set: Object, status: Object) -> list[actions.Action]:
+def _update_status(kind: Kind, replica_set: Object, status: Object) -> list[actions.Action]:
     if objects.is_same_status(status, replica_set.get("status")):
         return []
-    return [
-        actions.Update(resource=resources.REPLICA_SETS, obj={**replica_set, "status": status}, subresource="status")
-    ]
+    return [actions.Update(resource=kind.resource, obj={**replica_set, "status": status}, subresource="status")]
 
 
 # -- registration
 
 
-def orphan_keys(resource: resources.Resource, kind: str) -> loop.Map:
+def orphan_keys(
+    resource: resources.Resource,
+    kind: str,
+    selector_of: Callable[[Object], selectors.LabelSelector] = objects.selector_of,
+) -> loop.Map:
     """Pods to keys: their controller's, or of every `resource` object in the namespace that may adopt them."""
     controlled = loop.controller_key(kind)
 
@@ -260,22 +288,36 @@ def orphan_keys(resource: resources.Resource, kind: str) -> loop.Map:
             return controlled(view, pod)
         candidates = view.list(resource, objects.namespace_of(pod))
         labels = objects.labels_of(pod)
-        return [objects.key_of(owner) for owner in candidates if objects.selector_of(owner).matches(labels)]
+        return [objects.key_of(owner) for owner in candidates if selector_of(owner).matches(labels)]
 
     return keys
 
 
-def controller() -> loop.Controller:
+def controllers() -> Sequence[loop.Controller]:
+    return [
+        _controller(REPLICA_SET, name="replicaset", user="replicaset-controller", component="replicaset-controller"),
+        _controller(
+            REPLICATION_CONTROLLER,
+            name="replicationcontroller",
+            user="replication-controller",
+            component="replication-controller",
+        ),
+    ]
+
+
+def _controller(kind: Kind, *, name: str, user: str, component: str) -> loop.Controller:
     return loop.Controller(
-        name="replicaset",
+        name=name,
+        user=user,
+        component=component,
         watches=(
-            loop.Watch(resources.REPLICA_SETS, loop.own_key),
-            loop.Watch(resources.PODS, orphan_keys(resources.REPLICA_SETS, "ReplicaSet")),
+            loop.Watch(kind.resource, loop.own_key),
+            loop.Watch(resources.PODS, orphan_keys(kind.resource, kind.resource.kind, kind.selector_of)),
         ),
         indexes=(
             (resources.PODS, "controller", objects.index_by_controller),
             (resources.PODS, "orphan", objects.index_orphans),
-            (resources.REPLICA_SETS, "controller", objects.index_by_controller),
+            (kind.resource, "controller", objects.index_by_controller),
         ),
-        plan=plan,
+        plan=plan_of(kind),
     )
