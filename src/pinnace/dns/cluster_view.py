@@ -26,6 +26,16 @@ class ClusterView:
     def __init__(self, services: informer.Informer, slices: informer.Informer) -> None:
         self._services = services
         self._slices = slices
+        self._generation = 0
+        services.add_handler(self._on_change)
+        slices.add_handler(self._on_change)
+
+    @property
+    def generation(self) -> int:
+        return self._generation
+
+    def _on_change(self, old: client.Object | None, new: client.Object | None) -> None:
+        self._generation += 1
 
     def service(self, namespace: str, name: str) -> records.Object | None:
         return self._services.get(namespace, name)
@@ -34,8 +44,9 @@ class ClusterView:
         return self._slices.by_index(BY_SERVICE, f"{namespace}/{service}")
 
     def has_namespace(self, namespace: str) -> bool:
-        """Known by its Services: the server does not watch namespaces for the sake of empty ones."""
-        return bool(self._services.list(namespace)) or namespace in ("default", "kube-system")
+        """Known by its Services: nothing but `<namespace>.svc.<domain>` itself depends on it, which has no records; watching every namespace is
+        not worth the difference between two ways to say so."""
+        return bool(self._services.list(namespace))
 
     def services_at(self, address: str) -> Sequence[records.Object]:
         return self._services.by_index(BY_CLUSTER_IP, address)

@@ -1,210 +1,130 @@
-"""The cluster's DNS server: UDP and TCP on one address, answers from informers, everything else forwarded.
+"""The cluster's DNS server: UDP and TCP on one address, answers from informers, everything else forwarded to the node's name servers.
 
-Forwarded queries go to the name servers of the node, the first that answers within two seconds, at most 1,000 at a time.
+Datagrams are read many at a time straight from the socket; an answer of our own is sent before the next one is read. At most MAX_FORWARDS questions
+wait for others at once, further ones fail at once; at most MAX_STREAMS connections are open, each closed after STREAM_IDLE_SECONDS of silence.
 """
 
 import asyncio
-import logging
-import pathlib
+import contextlib
+import functools
 import random
-from collections.abc import Sequence
-from typing import cast
+import socket
+from collections.abc import Callable, Sequence
 
-import dnslib
+from pinnace.dns import answers, forward, records, wire
 
-from pinnace.dns import records
-
-log = logging.getLogger(__name__)
-
-TTL_SECONDS = 5
-"""Short, since clients that cache names themselves should notice a change soon (upstream's CoreDNS plug-in says 5 too)."""
-FORWARD_SECONDS = 2.0
 MAX_FORWARDS = 1000
-MAX_UDP_BYTES = 512
-"""Of an answer to a client that does not say more by EDNS."""
+MAX_STREAMS = 200
+STREAM_IDLE_SECONDS = 10.0
+STREAM_BYTES = 65535
+DATAGRAMS_AT_ONCE = 64
+"""Before other tasks of the loop get their turn."""
+
+upstreams_of = forward.upstreams_of
+Later = Callable[[bytes], None]
 
 
 class DnsServer:
     def __init__(
         self, domain: str, view: records.View, upstreams: Sequence[tuple[str, int]], rng: random.Random
     ) -> None:
-        self._domain = domain
-        self._view = view
+        self._answers = answers.Answers(domain, view, rng)
         self._upstreams = tuple(upstreams)
-        self._rng = rng
-        self._forwards = asyncio.Semaphore(MAX_FORWARDS)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._transports: list[asyncio.DatagramTransport] = []
+        self._streams = 0
+        self._socket: socket.socket | None = None
         self._tcp: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, port))
-        self._transports.append(transport)
+        """Raises OSError where the address is not there or taken."""
         self._tcp = await asyncio.start_server(self._serve_stream, host, port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._socket.bind((host, port))
+        asyncio.get_running_loop().add_reader(self._socket, self._read_datagrams, self._socket)
 
     async def stop(self) -> None:
-        for transport in self._transports:
-            transport.close()
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
         if self._tcp is not None:
             self._tcp.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def on_datagram(self, data: bytes, address: tuple[str, int], transport: asyncio.DatagramTransport) -> None:
+    def _read_datagrams(self, here: socket.socket) -> None:
+        for _ in range(DATAGRAMS_AT_ONCE):
+            try:
+                data, address = here.recvfrom(wire.MAX_BYTES)
+            except OSError:  # nothing more there; or an answer of ours found nobody
+                return
+            answer = self.answer_datagram(data, functools.partial(_send, here, address))
+            if answer:
+                _send(here, address, answer)
+
+    def answer_datagram(self, data: bytes, later: Later) -> bytes:
+        """An answer of our own. b"": none is due, or `later` is called with it."""
         try:
-            query = dnslib.DNSRecord.parse(data)
-        except (dnslib.DNSError, IndexError, ValueError):
-            return
-        local = self.answer(query)
-        if local is not None:
-            transport.sendto(_fit(local, _udp_limit(query)), address)
-            return
+            query = wire.parse(data)
+        except wire.MalformedQuery as error:
+            return error.answer
+        try:
+            return self._answers.answer(query, query.limit)
+        except answers.Elsewhere as elsewhere:
+            if len(self._tasks) >= MAX_FORWARDS:
+                return wire.failure(query, wire.SERVER_FAILURE)
+            task = asyncio.get_running_loop().create_task(self._answer_later(data, query, elsewhere, later))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return b""
 
-        async def forward() -> None:
-            transport.sendto(await self._forward(data, query), address)
+    async def _answer_later(self, data: bytes, query: wire.Query, elsewhere: answers.Elsewhere, later: Later) -> None:
+        later(await self._forward(data, query, elsewhere, query.limit, stream=False))
 
-        task = asyncio.get_running_loop().create_task(forward())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def answer(self, query: dnslib.DNSRecord) -> dnslib.DNSRecord | None:
-        """For a name of ours; None: to be forwarded."""
-        if query.header.opcode != 0 or len(query.questions) != 1:
-            reply = query.reply()
-            reply.header.rcode = dnslib.RCODE.NOTIMP
-            return reply
-        question = query.q
-        name = str(question.qname).rstrip(".").lower()
-        if question.qtype == dnslib.QTYPE.PTR and name.endswith(".in-addr.arpa"):
-            found = records.resolve_pointer(name, self._domain, self._view)
-        else:
-            found = records.resolve(name, self._domain, self._view)
-        return None if found is None else self._reply(query, found)
-
-    def _reply(self, query: dnslib.DNSRecord, found: records.Answer) -> dnslib.DNSRecord:
-        reply = query.reply(aa=True, ra=1)
-        name, kind = query.q.qname, query.q.qtype
-        any_type = kind == dnslib.QTYPE.ANY
-        addresses = list(found.addresses)
-        self._rng.shuffle(addresses)
-        if kind == dnslib.QTYPE.A or any_type:
-            for address in addresses:
-                reply.add_answer(dnslib.RR(name, dnslib.QTYPE.A, ttl=TTL_SECONDS, rdata=dnslib.A(address)))
-        if kind == dnslib.QTYPE.SRV or any_type:
-            for entry in found.services:
-                data = dnslib.SRV(0, 100, entry.port, entry.target)
-                reply.add_answer(dnslib.RR(name, dnslib.QTYPE.SRV, ttl=TTL_SECONDS, rdata=data))
-        if found.canonical_name:
-            data = dnslib.CNAME(found.canonical_name)
-            reply.add_answer(dnslib.RR(name, dnslib.QTYPE.CNAME, ttl=TTL_SECONDS, rdata=data))
-        if found.pointer and (kind == dnslib.QTYPE.PTR or any_type):
-            reply.add_answer(dnslib.RR(name, dnslib.QTYPE.PTR, ttl=TTL_SECONDS, rdata=dnslib.PTR(found.pointer)))
-        if not found.exists:
-            reply.header.rcode = dnslib.RCODE.NXDOMAIN
-        if not reply.rr:
-            reply.add_auth(self._authority())
-        return reply
-
-    def _authority(self) -> dnslib.RR:
-        """For negative answers: how long they may be kept (RFC 2308)."""
-        data = dnslib.SOA(f"ns.dns.{self._domain}", f"hostmaster.{self._domain}", (1, 7200, 1800, 86400, TTL_SECONDS))
-        return dnslib.RR(self._domain, dnslib.QTYPE.SOA, ttl=TTL_SECONDS, rdata=data)
-
-    async def _forward(self, data: bytes, query: dnslib.DNSRecord, *, stream: bool = False) -> bytes:
-        async with self._forwards:
-            for upstream in self._upstreams:
-                try:
-                    ask = _ask_stream if stream else _ask_datagram
-                    return await asyncio.wait_for(ask(data, upstream), FORWARD_SECONDS)
-                except (TimeoutError, OSError):
-                    continue
-        reply = query.reply()
-        reply.header.rcode = dnslib.RCODE.SERVFAIL
-        return bytes(reply.pack())
+    async def _forward(
+        self, data: bytes, query: wire.Query, elsewhere: answers.Elsewhere, limit: int, *, stream: bool
+    ) -> bytes:
+        if elsewhere.alias:
+            found = await forward.ask_alias(query, elsewhere.alias, elsewhere.first, elsewhere.count, self._upstreams)
+            return found.encode(query, 0, limit)
+        answer = await forward.ask(data, self._upstreams, stream=stream)
+        return answer if answer is not None else wire.failure(query, wire.SERVER_FAILURE)
 
     async def _serve_stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._streams >= MAX_STREAMS:
+            writer.close()
+            return
+        self._streams += 1
         try:
             while True:
-                length = int.from_bytes(await reader.readexactly(2), "big")
-                data = await reader.readexactly(length)
-                query = dnslib.DNSRecord.parse(data)
-                local = self.answer(query)
-                answer = bytes(local.pack()) if local is not None else await self._forward(data, query, stream=True)
+                data = await asyncio.wait_for(_read_framed(reader), STREAM_IDLE_SECONDS)
+                answer = await self._answer_framed(data)
+                if not answer:
+                    return
                 writer.write(len(answer).to_bytes(2, "big") + answer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, OSError, dnslib.DNSError, IndexError, ValueError):
+                await asyncio.wait_for(writer.drain(), STREAM_IDLE_SECONDS)
+        except (asyncio.IncompleteReadError, OSError, TimeoutError):
             pass
         finally:
+            self._streams -= 1
             writer.close()
 
-
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, server: DnsServer) -> None:
-        self._server = server
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # The loops' own transports do not derive from the abstract class.
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        assert self._transport is not None
-        self._server.on_datagram(data, addr, self._transport)
+    async def _answer_framed(self, data: bytes) -> bytes:
+        try:
+            query = wire.parse(data)
+        except wire.MalformedQuery as error:
+            return error.answer
+        try:
+            return self._answers.answer(query, STREAM_BYTES)
+        except answers.Elsewhere as elsewhere:
+            return await self._forward(data, query, elsewhere, STREAM_BYTES, stream=True)
 
 
-class _OneAnswer(asyncio.DatagramProtocol):
-    def __init__(self, identity: bytes) -> None:
-        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._identity = identity
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        if data[:2] == self._identity and not self.answer.done():
-            self.answer.set_result(data)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(exc)
+async def _read_framed(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
 
 
-async def _ask_datagram(data: bytes, upstream: tuple[str, int]) -> bytes:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(lambda: _OneAnswer(data[:2]), remote_addr=upstream)
-    try:
-        transport.sendto(data)
-        return await protocol.answer
-    finally:
-        transport.close()
-
-
-async def _ask_stream(data: bytes, upstream: tuple[str, int]) -> bytes:
-    reader, writer = await asyncio.open_connection(*upstream)
-    try:
-        writer.write(len(data).to_bytes(2, "big") + data)
-        return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
-    finally:
-        writer.close()
-
-
-def _udp_limit(query: dnslib.DNSRecord) -> int:
-    for entry in query.ar:
-        if entry.rtype == dnslib.QTYPE.OPT:
-            return max(MAX_UDP_BYTES, int(entry.rclass))
-    return MAX_UDP_BYTES
-
-
-def _fit(reply: dnslib.DNSRecord, limit: int) -> bytes:
-    """Packed; emptied and marked truncated where it is longer than the client takes: it then asks again over TCP."""
-    packed = bytes(reply.pack())
-    return packed if len(packed) <= limit else bytes(reply.truncate().pack())
-
-
-def upstreams_of(resolv_conf: pathlib.Path, exclude: str) -> list[tuple[str, int]]:
-    """The node's own name servers, but not ourselves."""
-    try:
-        lines = resolv_conf.read_text().splitlines()
-    except OSError:
-        return []
-    servers = [line.split()[1] for line in lines if line.startswith("nameserver") and len(line.split()) > 1]
-    return [(server, 53) for server in servers if server != exclude]
+def _send(here: socket.socket, address: tuple[str, int], answer: bytes) -> None:
+    with contextlib.suppress(OSError):  # the client is gone, or the queue is full: it will ask again
+        here.sendto(answer, address)

@@ -39,6 +39,8 @@ def piece(name: str) -> Object:
 
 
 class View:
+    generation = 0
+
     def service(self, namespace: str, name: str) -> Object | None:
         return SERVICES.get(name) if namespace == "shop" else None
 

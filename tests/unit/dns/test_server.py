@@ -15,11 +15,24 @@ DOMAIN = "cluster.local"
 
 
 class View:
-    """Every Service exists; `many` has 100 addresses."""
+    """Every Service exists; `many` has 100 addresses, `few` 3; `out…` and `in` are aliases, `loop` of itself."""
+
+    generation = 0
+    address = "10.43.0.5"
+    aliases = {  # noqa: RUF012
+        "out": "web.shop.svc.elsewhere",
+        "in": "web.shop.svc.cluster.local",
+        "loop": "loop.shop.svc.cluster.local",
+        "bad": "a..b",
+    }
 
     def service(self, namespace, name):  # type: ignore[no-untyped-def]
-        ips = [f"10.43.1.{number}" for number in range(100)] if name == "many" else ["10.43.0.5"]
-        return {"metadata": {"name": name, "namespace": namespace}, "spec": {"clusterIP": ips[0], "clusterIPs": ips}}
+        metadata = {"name": name, "namespace": namespace}
+        if name in self.aliases:
+            return {"metadata": metadata, "spec": {"type": "ExternalName", "externalName": self.aliases[name]}}
+        ips = [f"10.43.1.{number}" for number in range({"many": 100, "few": 3}.get(name, 1))]
+        ips = ips if len(ips) > 1 else [self.address]
+        return {"metadata": metadata, "spec": {"clusterIP": ips[0], "clusterIPs": ips}}
 
     def slices(self, namespace, service):  # type: ignore[no-untyped-def]
         return []
@@ -95,16 +108,125 @@ def test_other_names_are_forwarded_and_failure_is_said() -> None:
     asyncio.run(main())
 
 
-class Sink(asyncio.DatagramTransport):
-    def sendto(self, data, addr=None):  # type: ignore[no-untyped-def]
-        dnslib.DNSRecord.parse(data)
-
-
 @given(st.binary(max_size=600))
-def test_no_datagram_raises(data: bytes) -> None:
+def test_no_datagram_raises_and_what_is_said_can_be_read(data: bytes) -> None:
     async def main() -> None:
         dns = make()
-        dns.on_datagram(data, ("127.0.0.1", 1), Sink())
+        answer = dns.answer_datagram(data, lambda late: None)
+        if answer and len(data) >= 12:
+            assert answer[:2] == data[:2]
+            dnslib.DNSRecord.parse(answer)
+        await dns.stop()
+
+    asyncio.run(main())
+
+
+def at_once(dns: server.DnsServer, query: dnslib.DNSRecord) -> dnslib.DNSRecord:
+    return dnslib.DNSRecord.parse(dns.answer_datagram(bytes(query.pack()), lambda late: None))
+
+
+def names(labels: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.lists(labels, min_size=1, max_size=3).map(lambda found: ".".join([*found, "svc.cluster.local"]))
+
+
+@given(names(st.text("aAbBzZ09-_", min_size=1, max_size=63)), st.sampled_from(["A", "AAAA", "SRV", "TXT", "ANY"]))
+def test_the_question_comes_back_as_it_was_spelt(name: str, kind: str) -> None:
+    """Clients that vary the case of letters against forgery check that."""
+    query = dnslib.DNSRecord.question(name, kind)
+    answer = at_once(make(), query)
+    assert answer.q.qname.label == query.q.qname.label
+    assert (answer.q.qtype, answer.header.id, answer.header.rd) == (query.q.qtype, query.header.id, 1)
+
+
+def test_a_name_that_exists_has_no_aaaa_and_that_is_not_nxdomain() -> None:
+    """A resolver that hears NXDOMAIN for AAAA may not ask for A (musl)."""
+    dns = make()
+    for name in ("web.shop.svc.cluster.local", "cluster.local", "shop.svc.cluster.local"):
+        nothing = at_once(dns, dnslib.DNSRecord.question(name, "AAAA"))
+        assert (nothing.header.rcode, len(nothing.rr), len(nothing.auth)) == (dnslib.RCODE.NOERROR, 0, 1)
+    missing = at_once(dns, dnslib.DNSRecord.question("web.shop.svc.cluster.local.cluster.local", "AAAA"))
+    assert missing.header.rcode == dnslib.RCODE.NXDOMAIN
+
+
+def test_a_change_is_answered_at_once_though_answers_are_kept() -> None:
+    view = View()
+    dns = server.DnsServer(DOMAIN, view, [], random.Random(0))
+    query = dnslib.DNSRecord.question("web.shop.svc.cluster.local")
+    assert str(at_once(dns, query).rr[0].rdata) == "10.43.0.5"
+    view.address, view.generation = "10.43.0.6", 1
+    assert str(at_once(dns, query).rr[0].rdata) == "10.43.0.6"
+
+
+def test_every_address_comes_first_at_times() -> None:
+    dns = make()
+    answers = [at_once(dns, dnslib.DNSRecord.question("few.shop.svc.cluster.local")) for _ in range(50)]
+    assert {str(answer.rr[0].rdata) for answer in answers} == {"10.43.1.0", "10.43.1.1", "10.43.1.2"}
+    assert {len(answer.rr) for answer in answers} == {3}
+
+
+def test_edns_is_spoken_with_those_who_speak_it() -> None:
+    dns = make()
+    query = dnslib.DNSRecord.question("many.shop.svc.cluster.local")
+    assert not at_once(dns, query).ar
+    query.add_ar(dnslib.EDNS0(udp_len=4096))
+    answer = at_once(dns, query)
+    assert (answer.header.tc, len(answer.rr), answer.ar[0].rtype) == (0, 100, dnslib.QTYPE.OPT)
+    later = dnslib.DNSRecord.question("web.shop.svc.cluster.local")
+    later.add_ar(dnslib.EDNS0(version=1))
+    refused = at_once(dns, later)
+    assert not refused.rr
+    assert refused.ar[0].ttl >> 24 == 1  # BADVERS
+
+
+def test_an_alias_inside_the_cluster_is_followed() -> None:
+    answer = at_once(make(), dnslib.DNSRecord.question("in.shop.svc.cluster.local"))
+    assert [(entry.rtype, str(entry.rdata)) for entry in answer.rr] == [
+        (dnslib.QTYPE.CNAME, "web.shop.svc.cluster.local."),
+        (dnslib.QTYPE.A, "10.43.0.5"),
+    ]
+    assert str(answer.rr[1].rname) == "web.shop.svc.cluster.local."
+
+
+def test_an_alias_of_itself_ends_and_one_that_is_no_name_fails() -> None:
+    dns = make()
+    assert len(at_once(dns, dnslib.DNSRecord.question("loop.shop.svc.cluster.local")).rr) < 20
+    bad = at_once(dns, dnslib.DNSRecord.question("bad.shop.svc.cluster.local"))
+    assert bad.header.rcode == dnslib.RCODE.SERVFAIL
+
+
+def test_an_alias_outside_is_followed_through_the_node_s_name_servers() -> None:
+    """glibc and musl do not follow a CNAME by themselves."""
+
+    async def main() -> None:
+        outside = server.DnsServer("elsewhere", View(), [], random.Random(0))
+        dns = make([("127.0.0.1", await serving(outside))])
+        port = await serving(dns)
+        for tcp in (False, True):
+            answer = await ask(port, "out.shop.svc.cluster.local", tcp=tcp)
+            assert [str(entry.rdata) for entry in answer.rr] == ["web.shop.svc.elsewhere.", "10.43.0.5"]
+        only = await ask(port, "out.shop.svc.cluster.local", "CNAME")
+        assert [str(entry.rdata) for entry in only.rr] == ["web.shop.svc.elsewhere."]
+        await outside.stop()
+        gone = await ask(port, "out.shop.svc.cluster.local")
+        assert gone.header.rcode == dnslib.RCODE.SERVFAIL
+        await dns.stop()
+
+    asyncio.run(main())
+
+
+def test_a_stream_carries_several_questions_and_rubbish_ends_it() -> None:
+    async def main() -> None:
+        dns = make()
+        reader, writer = await asyncio.open_connection("127.0.0.1", await serving(dns))
+        for name in ("web.shop.svc.cluster.local", "few.shop.svc.cluster.local"):
+            data = bytes(dnslib.DNSRecord.question(name).pack())
+            writer.write(len(data).to_bytes(2, "big") + data)
+        for count in (1, 3):
+            length = int.from_bytes(await reader.readexactly(2), "big")
+            assert len(dnslib.DNSRecord.parse(await reader.readexactly(length)).rr) == count
+        writer.write(b"\0\3abc")
+        assert await reader.read() == b""
+        writer.close()
         await dns.stop()
 
     asyncio.run(main())
