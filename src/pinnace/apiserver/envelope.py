@@ -66,7 +66,8 @@ def shared(record: interface.Record) -> Object:
 
 
 def labels(record: interface.Record) -> dict[str, str]:
-    derived = _derived(record)
+    # Called for every record of a list that is filtered: what is there already is found without another call.
+    derived: Derived = record.derived or _derived(record)
     if derived.labels is None:
         obj = derived.object or orjson.loads(record.value)
         derived.labels = obj["metadata"].get("labels") or {}

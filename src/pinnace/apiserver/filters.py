@@ -1,6 +1,7 @@
 """The label and field selectors of a request, over records."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from pinnace.api import errors, kinds, selectors
 from pinnace.apiserver import context as contexts
@@ -25,6 +26,22 @@ class Filter:
         if not self.labels.is_everything and not self.labels.matches(envelope.labels(record)):
             return False
         return self.fields.is_everything or self.fields.matches(envelope.fields(self.kind, record))
+
+    def select(self, records: Sequence[interface.Record]) -> Sequence[interface.Record]:
+        """Those that match, in their order. One requirement after the other over all records: a list of thousands costs as many
+        look-ups, not as many calls of `matches`."""
+        if self.labels.is_nothing:
+            return []
+        labels = envelope.labels
+        for requirement in self.labels.requirements:
+            if requirement.operator in ("=", "==", "in") and len(requirement.values) == 1:
+                key, value = requirement.key, requirement.values[0]
+                records = [record for record in records if labels(record).get(key) == value]
+            else:
+                records = [record for record in records if requirement.matches(labels(record))]
+        if self.fields.is_everything:
+            return records
+        return [record for record in records if self.fields.matches(envelope.fields(self.kind, record))]
 
 
 def parse(context: contexts.Context, options: query.Query | None = None) -> Filter:

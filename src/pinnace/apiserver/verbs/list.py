@@ -92,7 +92,7 @@ def collect(context: contexts.Context, chosen: filters.Filter, after: str, limit
         return _listing(page.records, page.revision, page.remaining, prefix, shows_remaining=True)
     if not limit:
         page = store.range(prefix, after=start, revision=revision)
-        return Listing([record for record in page.records if chosen.matches(record)], page.revision)
+        return Listing(chosen.select(page.records), page.revision)
     return _filtered_page(store, prefix, chosen, start, limit, revision)
 
 
