@@ -1,4 +1,4 @@
-"""`up`, `down` and `status` of a cluster. Called by the command line; says what it does through `tell` and prints nothing itself.
+"""`up` and `down` of a cluster. Called by the command line; says what it does through `tell` and prints nothing itself.
 
 One lock per data directory: two `up` at once are one `up` and one that finds a running cluster.
 """
@@ -14,19 +14,16 @@ import pathlib
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
-from pinnace.assemble import connect, doctor, kubeconfig, pki, places, processes, settings
-from pinnace.client import client, resources
-from pinnace.kernel import namespaces
+from pinnace.assemble import doctor, health, kubeconfig, notify, pki, places, processes, settings
+from pinnace.kernel import mounts, namespaces
 
 Tell = Callable[[str], None]
 
-READY_SECONDS = 60.0
-POLL_SECONDS = 0.01
 STOP_SECONDS = 45.0
-LOG_LINES_SHOWN = 15
+KILL_SECONDS = 5.0
 
 
 class LifecycleError(Exception):
@@ -38,9 +35,10 @@ class Options:
     """What `pinnace up` was asked for. None: not said, keep what the cluster has or take the default."""
 
     data_dir: pathlib.Path
-    name: str
+    name: str | None = None
     port: int | None = None
     node: bool | None = None
+    log_level: str | None = None
     merge_kubeconfig: bool = True
 
 
@@ -56,94 +54,129 @@ class Running:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ComponentStatus:
+class Stopped:
+    """What `down` found and did."""
+
     name: str
-    pid: int
-    """0: does not run."""
-    address: str
-    ready: bool
+    """"" when there was no cluster."""
+    data_dir: pathlib.Path
+    was_running: bool
+    purged: bool
+    kept: tuple[pathlib.Path, ...] = ()
+    """After a purge: what lies in the data directory and is not ours."""
 
 
 def up(options: Options, tell: Tell) -> Running:
-    where, cluster = prepare(options)
-    with locked(where):
-        was_running = processes.read(where.pid_file("supervisor")) is not None
-        if not was_running:
-            _start_supervisor(where)
-        asyncio.run(_wait_ready(where, cluster, tell))
+    """Start the cluster unless it runs, and wait until it is ready.
+
+    When the API does not come up at all, what was started for it is stopped again, so that the next `up` may have other settings.
+    """
+    with _prepared(options, tell) as (where, cluster):
+        was_running = "supervisor" in processes.running(where)
+        started = 0 if was_running else _start_supervisor(where)
+        try:
+            asyncio.run(health.wait_ready(where, cluster, tell, lambda: _has_ended(where, started)))
+        except health.NotReady as error:
+            if started and not asyncio.run(_is_server_ready(where, cluster)):
+                _stop_processes(where)
+                raise LifecycleError(str(error)) from error
+            raise LifecycleError(
+                f"{error}\nit goes on trying: see `pinnace status`; `pinnace down` stops it"
+            ) from error
         return Running(cluster, where, _merge(options, where, cluster), was_running)
 
 
-def prepare(options: Options) -> tuple[places.Places, settings.Cluster]:
-    """Settings, certificates and kubeconfig of the cluster are on the disk. Idempotent; changes no running cluster."""
-    where = places.of(options.data_dir)
-    where.data.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with locked(where):
-        present = settings.load(where)
-        running = processes.read(where.pid_file("supervisor")) is not None
-        cluster = _decide(options, where, present, running=running)
-        if not running:
-            _require_possible(where, cluster)
-        if cluster != present:
-            settings.save(where, cluster)
-        for folder in (where.store.parent, where.logs, where.run):
-            folder.mkdir(parents=True, exist_ok=True)
-        pki.ensure(where, cluster, datetime.datetime.now(datetime.UTC))
-        kubeconfig.write_admin(where, cluster)
-        return where, cluster
+def stay(
+    options: Options, tell: Tell, when_ready: Callable[[Running], None], when_failed: Callable[[str], None]
+) -> NoReturn:
+    """Become the cluster's supervisor. A process beside it waits until everything is ready and says so, also to systemd."""
+    with _prepared(options, tell) as (where, cluster):
+        if "supervisor" in processes.running(where):
+            raise LifecycleError(f"the cluster in {where.data} runs already in the background; `pinnace down` stops it")
+        processes.write(where.pid_file("supervisor"), os.getpid())
+    _in_background(lambda: _announce(options, where, cluster, tell, when_ready, when_failed))
+    arguments = processes.command("supervisor", where.data)
+    os.execv(arguments[0], arguments)  # noqa: S606 - the supervisor needs none of what this process has in memory
 
 
-def down(data_dir: pathlib.Path, *, purge: bool, tell: Tell) -> None:
+def down(data_dir: pathlib.Path, *, purge: bool, tell: Tell) -> Stopped:
     """Stop everything and take away everything but the data; with `purge` the data too. Idempotent."""
     where = places.of(data_dir)
-    cluster = settings.load(where)
+    cluster = _load_for_down(where, purge=purge)
     if cluster is None:
-        if purge and where.data.exists() and not any(where.data.iterdir()):
-            where.data.rmdir()
-        return
-    with locked(where):
+        return Stopped("", where.data, was_running=False, purged=False)
+    with locked(where, tell):
+        was_running = bool(processes.running(where))
         tell("stopping the control plane and the node agent")
-        for component in ("supervisor", "node", "server"):
-            pid_file = where.pid_file(component)
-            if not processes.signal_and_wait(pid_file, signal.SIGTERM, STOP_SECONDS):
-                processes.signal_and_wait(pid_file, signal.SIGKILL, STOP_SECONDS)
-            pid_file.unlink(missing_ok=True)
-        if cluster.node:
+        _stop_processes(where)
+        has_node = os.geteuid() == 0 and (cluster.node or where.engine.exists())
+        if has_node:
             tell("stopping containers, removing their mounts and networks")
             _tear_down_node(where)
             namespaces.remove_mount_namespace(where.mount_namespace)
-        shutil.rmtree(where.run, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another cluster's folder is still in it
-            where.run.parent.rmdir()
-        if purge:
-            tell(f"deleting {where.data}")
-            kubeconfig.unmerge(kubeconfig.user_file(), cluster)
-            shutil.rmtree(where.data)
-
-
-async def status(data_dir: pathlib.Path) -> list[ComponentStatus]:
-    where, cluster = settings.require(data_dir)
-    pids = {name: processes.read(where.pid_file(name)) or 0 for name in ("supervisor", "server", "node")}
-    async with connect.Admin(where, cluster) as admin:
-        server_ready = pids["server"] != 0 and await admin.is_ready()
-        node_ready = server_ready and pids["node"] != 0 and await _node_is_ready(admin, cluster)
-    found = [ComponentStatus("server", pids["server"], cluster.url, server_ready)]
-    if cluster.node:
-        address = f"https://{cluster.node_ip}:{cluster.kubelet_port}"
-        found.append(ComponentStatus("node", pids["node"], address, node_ready))
-    found.append(ComponentStatus("supervisor", pids["supervisor"], "", pids["supervisor"] != 0))
-    return found
+        _remove_run_folder(where)
+        if not purge:
+            return Stopped(cluster.name, where.data, was_running, purged=False)
+        tell(f"deleting {where.data}")
+        kubeconfig.unmerge(kubeconfig.user_file(), cluster)
+        return Stopped(cluster.name, where.data, was_running, purged=True, kept=_delete_data(where))
 
 
 @contextlib.contextmanager
-def locked(where: places.Places) -> Iterator[None]:
+def locked(where: places.Places, tell: Tell) -> Iterator[None]:
     """Only one program at a time changes this cluster's processes."""
     handle = os.open(where.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("waiting for another pinnace command on this cluster")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _prepared(options: Options, tell: Tell) -> Iterator[tuple[places.Places, settings.Cluster]]:
+    """Under the lock: settings, certificates and kubeconfig of the cluster are on the disk. Changes no running cluster."""
+    where = places.of(options.data_dir)
+    is_new = not where.data.exists()
+    try:
+        with contextlib.ExitStack() as held:
+            try:
+                where.data.mkdir(parents=True, exist_ok=True, mode=0o755)
+                held.enter_context(locked(where, tell))
+                cluster = _prepare(options, where)
+            except (PermissionError, FileExistsError, NotADirectoryError) as error:
+                raise LifecycleError(f"{error}; choose another folder with --data-dir, or run with sudo") from error
+            yield where, cluster
+    finally:
+        if is_new and not where.cluster_file.exists():
+            _forget(where)
+
+
+def _prepare(options: Options, where: places.Places) -> settings.Cluster:
+    present = settings.load(where)
+    running = processes.running(where)
+    cluster = _decide(options, where, present, running=bool(running))
+    _require_possible(where, cluster, running)
+    if cluster != present:
+        settings.save(where, cluster)
+    where.logs.mkdir(exist_ok=True, mode=0o755)
+    where.store.parent.mkdir(exist_ok=True)
+    where.store.parent.chmod(0o700)  # Secrets are in it
+    places.make_run_folder(where)
+    pki.ensure(where, cluster, datetime.datetime.now(datetime.UTC))
+    kubeconfig.write_admin(where, cluster)
+    return cluster
+
+
+def _forget(where: places.Places) -> None:
+    """A first start that was refused leaves no folder that looks like a cluster."""
+    where.lock.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        where.data.rmdir()
 
 
 def _decide(
@@ -152,28 +185,36 @@ def _decide(
     if present is None:
         return settings.decide(
             where,
-            name=options.name,
+            name=options.name or places.DEFAULT_NAME,
             port=options.port or settings.DEFAULT_PORT,
             node=options.node is not False,
             addresses_in_use=local_addresses(),
+            log_level=options.log_level or "info",
         )
-    wanted = dataclasses.replace(
+    wanted = change(present, options)
+    if not running:
+        return dataclasses.replace(wanted, node_ip=settings.own_address())
+    if dataclasses.replace(wanted, name=present.name) != present:
+        raise LifecycleError(
+            f"the cluster in {where.data} runs with port {present.port}, {'a' if present.node else 'no'} node and log level "
+            f"{present.log_level}; `pinnace down` first to start it with other settings"
+        )
+    return wanted
+
+
+def change(present: settings.Cluster, options: Options) -> settings.Cluster:
+    """What a cluster that exists becomes: only what was said changes. Its node keeps its name when the machine gets another one."""
+    return dataclasses.replace(
         present,
-        name=options.name,
+        name=present.name if options.name is None else options.name,
         port=present.port if options.port is None else options.port,
         node=present.node if options.node is None else options.node,
+        log_level=present.log_level if options.log_level is None else options.log_level,
     )
-    if running and dataclasses.replace(wanted, name=present.name) != present:
-        raise LifecycleError(
-            f"the cluster in {where.data} runs with port {present.port} and {'a' if present.node else 'no'} node; "
-            "`pinnace down` first to start it with other settings"
-        )
-    return wanted if running else dataclasses.replace(wanted, node_ip=settings.own_address())
 
 
-def _require_possible(where: places.Places, cluster: settings.Cluster) -> None:
-    is_adopted = processes.read(where.pid_file("server")) is not None  # its supervisor died, it did not
-    if not is_adopted and settings.free_port(cluster.port) != cluster.port:
+def _require_possible(where: places.Places, cluster: settings.Cluster, running: dict[str, int]) -> None:
+    if "server" not in running and "supervisor" not in running and settings.free_port(cluster.port) != cluster.port:
         raise LifecycleError(f"port {cluster.port} is in use by another program; choose one with --port")
     if not cluster.node:
         return
@@ -185,8 +226,9 @@ def _require_possible(where: places.Places, cluster: settings.Cluster) -> None:
     if missing:
         lines = "\n".join(f"  {check.name}: {check.detail}\n    {check.fix}" for check in missing)
         raise LifecycleError(f"this machine lacks what a node needs:\n{lines}")
-    own = processes.read(where.pid_file("node")) is not None
-    taken = [] if own else [one for one in local_addresses() if one in ipaddress.IPv4Network(cluster.pod_cidr)]
+    if running or pathlib.Path("/sys/class/net", cluster.bridge).exists():
+        return  # the address found below would be its own
+    taken = [one for one in local_addresses() if one in ipaddress.IPv4Network(cluster.pod_cidr)]
     if taken:
         raise LifecycleError(
             f"an interface of this machine has {taken[0]}, inside the pod range {cluster.pod_cidr} of this cluster: "
@@ -205,45 +247,66 @@ def local_addresses() -> frozenset[ipaddress.IPv4Address]:
     return frozenset(found)
 
 
-def _start_supervisor(where: places.Places) -> None:
+def _start_supervisor(where: places.Places) -> int:
     log = os.open(where.log_of("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-    arguments = [sys.executable, "-m", "pinnace.assemble.supervise", str(where.data)]
-    os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions, setsid=True)
+    arguments = processes.command("supervisor", where.data)
+    pid = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions, setsid=True)
     os.close(log)
     os.close(null)
+    processes.write(where.pid_file("supervisor"), pid)
+    return pid
 
 
-async def _wait_ready(where: places.Places, cluster: settings.Cluster, tell: Tell) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    async with connect.Admin(where, cluster) as admin:
-        tell("waiting for the API")
-        while not await admin.is_ready():
-            await _pause(where, "server", deadline, "the API did not become ready")
-        if cluster.node:
-            tell(f"waiting for node {cluster.node_name}")
-            while not await _node_is_ready(admin, cluster):
-                await _pause(where, "node", deadline, f"node {cluster.node_name} did not become Ready")
+def _has_ended(where: places.Places, child: int) -> bool:
+    if child:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, os.WNOHANG)
+    return processes.read(where.pid_file("supervisor")) is None
 
 
-async def _pause(where: places.Places, component: str, deadline: float, what: str) -> None:
-    if time.monotonic() > deadline:
-        log = where.log_of(component)
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]) if log.exists() else ""
-        raise LifecycleError(f"{what} within {READY_SECONDS:.0f} s; the end of {log}:\n{tail}")
-    await asyncio.sleep(POLL_SECONDS)
+async def _is_server_ready(where: places.Places, cluster: settings.Cluster) -> bool:
+    async with health.Probe(where, cluster) as probe:
+        return await probe.is_server_ready()
 
 
-async def _node_is_ready(admin: connect.Admin, cluster: settings.Cluster) -> bool:
-    """The agent answers, and the cluster knows its node as Ready (which alone may be old news)."""
+def _in_background(action: Callable[[], None]) -> None:
+    """In a process that nobody has to wait for: its parent ends at once, so it becomes a child of the machine's first process."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    if os.fork():
+        os._exit(0)
+    code = 1
     try:
-        node = await admin.api.get(resources.NODES, None, cluster.node_name)
-    except (client.NotFound, client.Unavailable):
-        return False
-    conditions = node.get("status", {}).get("conditions", ())
-    is_ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
-    return is_ready and await admin.is_healthy(f"https://127.0.0.1:{cluster.kubelet_port}/healthz")
+        action()
+        sys.stdout.flush()
+        code = 0
+    except KeyboardInterrupt:
+        pass  # Ctrl-C reaches the supervisor as well, which says what happens
+    finally:
+        os._exit(code)
+
+
+def _announce(
+    options: Options,
+    where: places.Places,
+    cluster: settings.Cluster,
+    tell: Tell,
+    when_ready: Callable[[Running], None],
+    when_failed: Callable[[str], None],
+) -> None:
+    """Once everything is ready: tell the user, and the service manager if there is one."""
+    try:
+        asyncio.run(health.wait_ready(where, cluster, tell, lambda: _has_ended(where, 0)))
+        running = Running(cluster, where, _merge(options, where, cluster), was_running=False)
+    except (health.NotReady, kubeconfig.KubeconfigError) as error:
+        when_failed(str(error))
+        return
+    when_ready(running)
+    notify.send(f"READY=1\nSTATUS=API at {cluster.url}", os.environ)
 
 
 def _merge(options: Options, where: places.Places, cluster: settings.Cluster) -> str:
@@ -252,12 +315,69 @@ def _merge(options: Options, where: places.Places, cluster: settings.Cluster) ->
     return kubeconfig.merge(kubeconfig.user_file(), where, cluster)
 
 
+def _load_for_down(where: places.Places, *, purge: bool) -> settings.Cluster | None:
+    try:
+        return settings.load(where)
+    except settings.SettingsError:
+        if not purge:
+            raise
+    # Names of interfaces, tables and cgroups follow from the folder alone: enough to take the cluster apart.
+    node = os.geteuid() == 0
+    cluster = settings.decide(
+        where, name=places.DEFAULT_NAME, port=settings.DEFAULT_PORT, node=node, addresses_in_use=frozenset()
+    )
+    settings.save(where, cluster)
+    return cluster
+
+
+def _stop_processes(where: places.Places) -> None:
+    """The supervisor ends the others in their order; whoever is left after it is ended here."""
+    processes.running(where)
+    for component in ("supervisor", "node", "server"):
+        pid_file = where.pid_file(component)
+        if not processes.signal_and_wait(pid_file, signal.SIGTERM, STOP_SECONDS):
+            processes.signal_and_wait(pid_file, signal.SIGKILL, KILL_SECONDS)
+        pid_file.unlink(missing_ok=True)
+
+
 def _tear_down_node(where: places.Places) -> None:
     """In a process of its own: it must enter the node's mount namespace, which only a single-threaded process can."""
-    arguments = [sys.executable, "-m", "pinnace.assemble.node", str(where.data), "--tear-down"]
-    pid = os.posix_spawn(arguments[0], arguments, os.environ)
+    log = os.open(where.log_of("node"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    arguments = processes.command("node", where.data, "--tear-down")
+    actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+    pid = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions)
+    os.close(log)
     _, code = os.waitpid(pid, 0)
     if code != 0:
+        tail = where.log_of("node").read_text(errors="replace").splitlines()[-health.LOG_LINES_SHOWN :]
+        shown = "\n".join(f"  {line}" for line in tail)
         raise LifecycleError(
-            f"the node could not be cleaned up; see {where.log_of('node')}, then run `pinnace down` again"
+            f"the node could not be cleaned up; run `pinnace down` again. The end of {where.log_of('node')}:\n{shown}"
         )
+
+
+def _remove_run_folder(where: places.Places) -> None:
+    shutil.rmtree(where.run, ignore_errors=True)
+    for folder in (where.run.parent, where.run.parent.parent):
+        if "pinnace" in folder.name:
+            with contextlib.suppress(OSError):  # another cluster's folder is still in it
+                folder.rmdir()
+
+
+def _delete_data(where: places.Places) -> tuple[pathlib.Path, ...]:
+    """Delete what is ours in the data directory, and the directory when nothing else is in it. Returns what else is."""
+    below = mounts.mounts_below(where.data)
+    if any(path != where.data for path in below):
+        raise LifecycleError(
+            f"{below[0]} is still mounted: deleting would reach into it; unmount it, then run this again"
+        )
+    for path in where.owned:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    kept = tuple(sorted(where.data.iterdir()))
+    if not kept:
+        with contextlib.suppress(OSError):  # a mount point stays
+            where.data.rmdir()
+    return kept

@@ -176,10 +176,8 @@ async def tear_down(where: places.Places, cluster: settings.Cluster) -> None:
 def main() -> None:
     where, cluster = settings.require(pathlib.Path(sys.argv[1]))
     namespaces.enter_or_create_mount_namespace(where.mount_namespace)
-    if "--tear-down" in sys.argv:
-        process.run(lambda: tear_down(where, cluster))
-    else:
-        process.run(lambda: run(where, cluster))
+    action = tear_down if "--tear-down" in sys.argv else run
+    process.run(lambda: action(where, cluster), where.log_of("node"), cluster.log_level)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,12 @@ class Places:
     def lock(self) -> pathlib.Path:
         return self.data / "lifecycle.lock"
 
+    @property
+    def owned(self) -> tuple[pathlib.Path, ...]:
+        """Everything of ours in `data`, what marks it as a cluster last. Nothing else there is ever deleted."""
+        first = (self.admin_kubeconfig, self.pki, self.store.parent, self.engine.parent, self.logs)
+        return (*first, self.cluster_file, self.lock)
+
     def log_of(self, component: str) -> pathlib.Path:
         return self.logs / f"{component}.log"
 
@@ -88,3 +94,13 @@ def of(data_dir: pathlib.Path) -> Places:
     mine = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pinnace-{os.geteuid()}"  # noqa: S108 - the fallback of others too
     base = pathlib.Path("/run/pinnace") if os.geteuid() == 0 else pathlib.Path(mine, "pinnace")
     return Places(data, base / cluster_id(data))
+
+
+def make_run_folder(where: Places) -> None:
+    """Only this user may write there: who could would choose what `down` sends signals to. Raises PermissionError."""
+    for folder in (where.run.parent.parent, where.run.parent, where.run):
+        if folder == pathlib.Path("/run"):
+            continue
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700 if os.geteuid() else 0o755)
+        if folder.stat().st_uid not in (os.geteuid(), 0) or folder.is_symlink():
+            raise PermissionError(f"{folder} belongs to another user; set XDG_RUNTIME_DIR to a folder of your own")

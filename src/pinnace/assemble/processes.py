@@ -4,8 +4,23 @@ import os
 import pathlib
 import select
 import signal
+import sys
+from collections.abc import Iterator
 
+from pinnace.assemble import places
 from pinnace.kit import files
+
+COMPONENTS = ("supervisor", "server", "node")
+MODULES = {
+    "supervisor": "pinnace.assemble.supervise",
+    "server": "pinnace.assemble.server",
+    "node": "pinnace.assemble.node",
+}
+
+
+def command(component: str, data_dir: pathlib.Path, *options: str) -> list[str]:
+    """What starts a process of a cluster. `-P`: a file of the user's working folder is never taken for a module."""
+    return [sys.executable, "-P", "-m", MODULES[component], str(data_dir), *options]
 
 
 def start_time(pid: int) -> str | None:
@@ -30,6 +45,29 @@ def read(path: pathlib.Path) -> int | None:
     except (FileNotFoundError, ValueError):
         return None
     return int(pid) if start_time(int(pid)) == started else None
+
+
+def running(where: places.Places) -> dict[str, int]:
+    """The components that run, by name. One whose file is lost (somebody emptied the run folder) is found in /proc and written down again."""
+    found = {name: pid for name in COMPONENTS if (pid := read(where.pid_file(name))) is not None}
+    lost = [name for name in COMPONENTS if name not in found]
+    for pid, arguments in own_processes() if lost else ():
+        for name in lost:
+            if arguments[-3:] == ["-m", MODULES[name], str(where.data)]:
+                found[name] = pid
+                where.run.mkdir(parents=True, exist_ok=True, mode=0o711)
+                write(where.pid_file(name), pid)
+    return found
+
+
+def own_processes() -> Iterator[tuple[int, list[str]]]:
+    """Processes of this user with their arguments."""
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if entry.stat().st_uid == os.geteuid():
+                yield int(entry.name), (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
 
 
 def signal_and_wait(path: pathlib.Path, number: signal.Signals, timeout: float) -> bool:

@@ -95,7 +95,7 @@ class DirectClients:
 
 def main() -> None:
     where, cluster = settings.require(pathlib.Path(sys.argv[1]))
-    process.run(lambda: run(where, cluster))
+    process.run(lambda: run(where, cluster), where.log_of("server"), cluster.log_level)
 
 
 if __name__ == "__main__":

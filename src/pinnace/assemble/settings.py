@@ -39,6 +39,8 @@ class Cluster:
     pod_cidr: str
     service_cidr: str
     cluster_domain: str = "cluster.local"
+    log_level: str = "info"
+    """Of the server and the node: debug, info, warning or error."""
 
     @property
     def cluster_dns(self) -> str:
@@ -86,7 +88,13 @@ def save(where: places.Places, cluster: Cluster) -> None:
 
 
 def decide(
-    where: places.Places, *, name: str, port: int, node: bool, addresses_in_use: frozenset[ipaddress.IPv4Address]
+    where: places.Places,
+    *,
+    name: str,
+    port: int,
+    node: bool,
+    addresses_in_use: frozenset[ipaddress.IPv4Address],
+    log_level: str = "info",
 ) -> Cluster:
     """A new cluster's settings. `addresses_in_use` are those of this machine's interfaces."""
     pod_cidr, service_cidr = free_ranges(addresses_in_use)
@@ -100,6 +108,7 @@ def decide(
         kubelet_port=free_port(KUBELET_PORT),
         pod_cidr=str(pod_cidr),
         service_cidr=str(service_cidr),
+        log_level=log_level,
     )
 
 

@@ -4,7 +4,9 @@
 
 Small on purpose (standard library only: it stays in memory for as long as the cluster runs). When it is killed itself, the
 components go on; the next `pinnace up` starts a new one, which takes over the components that still run. SIGTERM ends the node agent first,
-then the server, then itself. Containers are not its business.
+then the server, then itself. Containers are not its business: they go on until `pinnace down`.
+
+Logs: a process that notes much turns its own file over (`process.LogFile`); what a crash writes is bounded here, before each start.
 """
 
 import os
@@ -14,7 +16,7 @@ import signal
 import sys
 import time
 
-from pinnace.assemble import places, processes, settings
+from pinnace.assemble import logs, notify, places, processes, settings
 from pinnace.kit import backoff
 
 RESTART = backoff.Backoff(first=0.05, limit=5.0)
@@ -32,7 +34,7 @@ class Component:
         self.name = name
         self.pid_file = where.pid_file(name)
         self._log = where.log_of(name)
-        self.arguments = [sys.executable, "-m", f"pinnace.assemble.{name}", str(where.data)]
+        self.arguments = processes.command(name, where.data)
         self.handle = -1
         self.pid = 0
         self.failures = 0
@@ -53,12 +55,14 @@ class Component:
             self.started_at = time.monotonic()
 
     def start(self) -> None:
+        logs.bound(self._log)
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         pid = os.posix_spawn(
             self.arguments[0],
             self.arguments,
-            os.environ,
+            {name: value for name, value in os.environ.items() if name not in notify.VARIABLES},
             file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
+            setpgroup=0,  # Ctrl-C on a terminal is for the supervisor, which ends the others in their order
             setsigmask=(),
         )
         os.close(log)
@@ -90,12 +94,13 @@ class Component:
 
 
 def run(where: places.Places, cluster: settings.Cluster) -> None:
+    os.chdir("/")
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_write)
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: None)
-    where.run.mkdir(parents=True, exist_ok=True)
+    places.make_run_folder(where)
     own = where.pid_file("supervisor")
     processes.write(own, os.getpid())
     components = [Component("server", where)] + ([Component("node", where)] if cluster.node else [])
@@ -104,9 +109,11 @@ def run(where: places.Places, cluster: settings.Cluster) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     while step(components, wake_read):
         pass
+    notify.send("STOPPING=1", os.environ)
     for component in reversed(components):
         component.stop()
     own.unlink(missing_ok=True)
+    _say("stopped" + ("; containers go on until `pinnace down`" if cluster.node else ""))
 
 
 def step(components: list[Component], wake: int) -> bool:

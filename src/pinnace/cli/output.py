@@ -33,11 +33,15 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 class Progress:
-    """One line per step on stderr: rewritten with the seconds on a terminal, plain where lines are kept, nothing with `quiet`."""
+    """One line per step on stderr: rewritten with the seconds on a terminal, plain lines where `CI` is set (a log keeps them).
+
+    Nothing with `quiet`, and nothing into pipes and files: programs read the result alone.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._live = sys.stderr.isatty() and not os.environ.get("CI")
+        in_ci = bool(os.environ.get("CI"))
+        self._live = sys.stderr.isatty() and not in_ci
+        self._quiet = quiet or not (self._live or in_ci)
         self._step = ""
         self._began = time.monotonic()
 
@@ -56,6 +60,12 @@ class Progress:
         if self._live and not self._quiet:
             sys.stderr.write(f"\r\x1b[2K  {self._step} … {text}")
             sys.stderr.flush()
+
+    def abandon(self) -> None:
+        """The step failed: its line ends without a tick, and the error follows."""
+        if self._step and self._live:
+            sys.stderr.write("\n")
+        self._step = ""
 
     def finish(self) -> None:
         if not self._step:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from pinnace.assemble import lifecycle, settings
+from pinnace.assemble import health, settings
 from pinnace.cli import cluster_options, output
 
 
@@ -16,15 +16,22 @@ from pinnace.cli import cluster_options, output
 def command(target: cluster_options.Target, output: str) -> None:
     """Show every component: its process, its address, and whether it is ready.
 
-    Exit code 1 when one is not.
+    Exit code 1 when one is not, or when there is no cluster (as JSON: an empty list).
+
+    \b
+    Examples:
+      pinnace status
+      pinnace status --output json
     """
     _show(target, output)
 
 
 def _show(target: cluster_options.Target, output_format: str) -> None:
     try:
-        components = asyncio.run(lifecycle.status(target.data_dir))
+        components = asyncio.run(health.status(target.data_dir))
     except settings.SettingsError as error:
+        if output_format == "json":
+            output.as_json([])
         raise output.CommandFailed(str(error)) from error
     if output_format == "json":
         output.as_json([dataclasses.asdict(component) for component in components])

@@ -4,60 +4,83 @@ import time
 
 import click
 
-from pinnace.assemble import kubeconfig, lifecycle, settings, supervise
+from pinnace.assemble import kubeconfig, lifecycle, settings
 from pinnace.cli import cluster_options, output
 
 
 @click.command("up")
 @cluster_options.target
-@click.option("--port", type=click.IntRange(1, 65535), help=f"Of the API.  [default: {settings.DEFAULT_PORT}]")
-@click.option("--no-node", is_flag=True, help="A control plane alone: no containers, no root needed.")
+@click.option("--port", metavar="PORT", help=f"TCP port of the API.  [default: {settings.DEFAULT_PORT}]")
+@click.option("--node/--no-node", default=None, help="--no-node: a control plane alone: no containers, no root needed.")
 @click.option(
-    "--foreground", is_flag=True, help="Stay until Ctrl-C (or SIGTERM) and stop the cluster's processes then."
+    "--foreground",
+    is_flag=True,
+    help="Stay until Ctrl-C or SIGTERM, which end the cluster's processes but, as a restart must not touch them, "
+    "not its containers: `pinnace down` does. Tells systemd when it is ready.",
 )
-@click.option("--no-merge-kubeconfig", is_flag=True, help="Leave ~/.kube/config (or $KUBECONFIG) alone.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--merge-kubeconfig/--no-merge-kubeconfig",
+    default=None,
+    help="Add a context to ~/.kube/config (or $KUBECONFIG), or leave it alone.  [default: add]",
+)
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]")
+@cluster_options.quiet_option
 @cluster_options.output_option
 def command(
     target: cluster_options.Target,
-    port: int | None,
-    no_node: bool,
+    port: str | None,
+    node: bool | None,
     foreground: bool,
-    no_merge_kubeconfig: bool,
+    merge_kubeconfig: bool | None,
+    log_level: str | None,
     quiet: bool,
     output: str,
 ) -> None:
     """Start the cluster and return when the API answers and the node is Ready.
 
-    On a running cluster it changes nothing and says where it is.
+    On a running cluster it changes nothing and says where it is. A stopped cluster keeps its port, its node and its name unless told otherwise.
 
     \b
     Examples:
       pinnace up
       pinnace up --data-dir /srv/second --port 7443
-      pinnace up --no-node --foreground
+      pinnace up --name second --port 7443
+      pinnace up --no-node                     (needs no root)
+      pinnace up --foreground                  (for systemd and containers)
     """
+    target = target.with_flags(port=port, node=node, merge_kubeconfig=merge_kubeconfig, log_level=log_level)
     options = lifecycle.Options(
         data_dir=target.data_dir,
-        name=target.name,
-        port=port,
-        node=False if no_node else None,
-        merge_kubeconfig=not no_merge_kubeconfig,
+        name=target.said("name"),
+        port=target.said("port"),
+        node=target.said("node"),
+        log_level=target.said("log-level"),
+        merge_kubeconfig=target.values["merge-kubeconfig"].value,
     )
-    if foreground:
-        _stay(options)
-    else:
-        _start(options, quiet=quiet, output_format=output)
+    _start(options, stay=foreground, quiet=quiet, output_format=output)
 
 
-def _start(options: lifecycle.Options, *, quiet: bool, output_format: str) -> None:
+def _start(options: lifecycle.Options, *, stay: bool, quiet: bool, output_format: str) -> None:
     began = time.monotonic()
     progress = output.Progress(quiet=quiet)
+
+    def show(running: lifecycle.Running) -> None:
+        progress.finish()
+        _show(running, time.monotonic() - began, output_format)
+
     try:
-        running = lifecycle.up(options, progress.tell)
+        if stay:
+            lifecycle.stay(options, progress.tell, show, output.error)
+        show(lifecycle.up(options, progress.tell))
     except (lifecycle.LifecycleError, settings.SettingsError, kubeconfig.KubeconfigError) as error:
+        progress.abandon()
         raise output.CommandFailed(str(error)) from error
-    progress.finish()
+    except KeyboardInterrupt:
+        progress.abandon()
+        raise
+
+
+def _show(running: lifecycle.Running, seconds: float, output_format: str) -> None:
     if output_format == "json":
         output.as_json(
             {
@@ -70,20 +93,17 @@ def _start(options: lifecycle.Options, *, quiet: bool, output_format: str) -> No
             }
         )
         return
-    state = "was running already" if running.was_running else f"is ready ({time.monotonic() - began:.1f} s)"
+    state = "was running already" if running.was_running else f"is ready ({seconds:.1f} s)"
     print(f"Cluster {running.cluster.name!r} {state}: {running.cluster.url}")
     print(f"kubeconfig: {running.places.admin_kubeconfig}")
     if running.context:
         print(f"context:    {running.context} (in {kubeconfig.user_file()})")
-    print("Try: pinnace kubectl get pods --all-namespaces")
+    print(f"Try: pinnace {hint(running)}kubectl get pods --all-namespaces")
 
 
-def _stay(options: lifecycle.Options) -> None:
-    try:
-        where, cluster = lifecycle.prepare(options)
-        if options.merge_kubeconfig:
-            kubeconfig.merge(kubeconfig.user_file(), where, cluster)
-    except (lifecycle.LifecycleError, settings.SettingsError, kubeconfig.KubeconfigError) as error:
-        raise output.CommandFailed(str(error)) from error
-    print(f"API: {cluster.url}   kubeconfig: {where.admin_kubeconfig}   logs: {where.logs}", flush=True)
-    supervise.run(where, cluster)
+def hint(running: lifecycle.Running) -> str:
+    """The options that a command about this cluster needs: copied, the line works."""
+    usual = cluster_options.Target({})
+    if running.places.data == usual.data_dir:
+        return ""
+    return f"--data-dir {running.places.data} "

@@ -1,14 +1,25 @@
 """`pinnace version`."""
 
-import importlib.metadata
+import platform
 
 import click
 
-from pinnace.cli import cluster_options
+from pinnace import __version__
+from pinnace.cli import cluster_options, output
+
+KUBERNETES = "v1.36"
 
 
 @click.command("version")
 @cluster_options.target
-def command(target: cluster_options.Target) -> None:
+@cluster_options.output_option
+def command(target: cluster_options.Target, output: str) -> None:
     """Print the version, and the Kubernetes version whose behaviour it has."""
-    print(f"pinnace {importlib.metadata.version('pinnace')} (Kubernetes-compatible: v1.36)")
+    _show(output)
+
+
+def _show(output_format: str) -> None:
+    if output_format == "json":
+        output.as_json({"version": __version__, "kubernetes": KUBERNETES, "python": platform.python_version()})
+    else:
+        print(f"pinnace {__version__} (Kubernetes-compatible: {KUBERNETES})")
