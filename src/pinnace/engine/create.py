@@ -8,6 +8,7 @@ import pathlib
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pinnace.engine import images, interface, machine, records, runtime_spec, users
 from pinnace.kernel import mounts, paths
@@ -29,7 +30,8 @@ async def create(here: machine.Machine, spec: interface.ContainerSpec) -> interf
     record = _new_record(here, spec, image)
     here.names[spec.name] = record.id
     try:
-        await asyncio.to_thread(prepare, here, record, image)
+        user = await asyncio.to_thread(prepare, here, record, image)
+        record = dataclasses.replace(record, user=user)
         here.store(record)
     except BaseException as error:
         here.names.pop(spec.name, None)
@@ -41,7 +43,7 @@ async def create(here: machine.Machine, spec: interface.ContainerSpec) -> interf
     return record.container()
 
 
-def prepare(here: machine.Machine, record: records.ContainerRecord, image: interface.Image) -> None:
+def prepare(here: machine.Machine, record: records.ContainerRecord, image: interface.Image) -> interface.User:
     """Folders, root mount, configuration. May be called again after a reboot took the mount away. Blocking.
 
     Raises StartError (user), OSError.
@@ -53,12 +55,13 @@ def prepare(here: machine.Machine, record: records.ContainerRecord, image: inter
     (storage / "upper").chmod(0o755)
     if not mounts.is_mounted(root):
         layers = [here.images.layers.directory(layer) for layer in reversed(record.layers)]
-        mounts.mount_overlay(root, layers or [_empty(here)], storage / "upper", storage / "work")
+        mounts.mount_overlay(root, layers or [here.empty_folder()], storage / "upper", storage / "work")
     around = surroundings(here, record, image)
     document = runtime_spec.build(record.spec, image, around)
     with paths.Tree(root) as tree:
         _make_working_directory(tree, document["process"]["cwd"], around.identity)
     files.write_atomic(bundle / "config.json", json.dumps(document).encode(), 0o600)
+    return interface.User(around.identity.uid, around.identity.gid, tuple(around.identity.groups))
 
 
 def discard(here: machine.Machine, record: records.ContainerRecord) -> None:
@@ -74,6 +77,8 @@ def surroundings(
     spec = record.spec
     sandbox = here.sandboxes.get(spec.sandbox or "")
     namespaces, shm = _shared(here, sandbox)
+    if spec.pid_of:
+        namespaces = {**namespaces, "pid": _process_namespace(here, spec.pid_of)}
     hostname = sandbox.spec.hostname if sandbox else record.id[:12]
     return runtime_spec.Surroundings(
         root=here.root_mount(record.id),
@@ -90,6 +95,7 @@ def surroundings(
         architecture=here.abilities.architecture,
         host_devices=tuple(_privileged_devices()) if spec.security.privileged else tuple(map(_device, spec.devices)),
         can_limit_swap=here.abilities.can_limit_swap,
+        seccomp=_profile(spec.security.seccomp_profile),
     )
 
 
@@ -133,12 +139,41 @@ def _shared(
     return namespaces, pathlib.Path(runtime_spec.SHM) if spec.host_ipc else folder / "shm"
 
 
+def _process_namespace(here: machine.Machine, container_id: str) -> pathlib.Path:
+    """Raises EngineError."""
+    target = here.find(container_id)
+    if not target.status.is_alive:
+        raise interface.WrongStatus(
+            f"container {target.spec.name}, whose processes are to be seen, is not running", target.status
+        )
+    return pathlib.Path(f"/proc/{target.pid}/ns/pid")
+
+
+def _profile(path: pathlib.Path | None) -> Mapping[str, Any] | None:
+    """Raises EngineError."""
+    if path is None:
+        return None
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise interface.EngineError(f'cannot load seccomp profile "{path}": {error}') from error
+    if not isinstance(document, dict) or "defaultAction" not in document:
+        raise interface.EngineError(f'cannot load seccomp profile "{path}": it has no defaultAction')
+    return document
+
+
 def _identity(here: machine.Machine, record: records.ContainerRecord, image: interface.Image) -> users.Identity:
     security = record.spec.security
     with paths.Tree(here.root_mount(record.id)) as tree:
         passwd, group = _text(tree, "etc/passwd"), _text(tree, "etc/group")
     try:
-        identity = users.resolve(security.user or image.user, security.supplemental_groups, passwd, group)
+        identity = users.resolve(
+            security.user or image.user,
+            security.supplemental_groups,
+            passwd,
+            group,
+            with_members=security.image_groups,
+        )
     except users.UnknownUser as error:
         raise interface.StartError(str(error)) from error
     if security.run_as_non_root and identity.uid == 0:
@@ -160,12 +195,6 @@ def _make_working_directory(tree: paths.Tree, path: str, identity: users.Identit
         tree.make_directories(path)
         if path.strip("/"):
             tree.set_owner(path, identity.uid, identity.gid)
-
-
-def _empty(here: machine.Machine) -> pathlib.Path:
-    folder = here.root / "empty"
-    folder.mkdir(exist_ok=True, mode=0o755)
-    return folder
 
 
 def _device(device: tuple[str, str, str]) -> runtime_spec.Device:

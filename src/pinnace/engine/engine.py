@@ -17,6 +17,7 @@ from pinnace.engine import (
     sandboxes,
     stats,
     stop,
+    update,
 )
 from pinnace.kit import clock
 from pinnace.oci import registries
@@ -60,6 +61,9 @@ class Engine:
     async def list_sandboxes(self) -> Sequence[interface.Sandbox]:
         return tuple(sandboxes.describe(self._here, record) for record in self._here.sandboxes.values())
 
+    async def update_sandbox(self, sandbox_id: str, resources: interface.Resources) -> interface.Sandbox:
+        return update.update_sandbox(self._here, sandbox_id, resources)
+
     async def create(self, spec: interface.ContainerSpec) -> interface.Container:
         return await create.create(self._here, spec)
 
@@ -71,6 +75,9 @@ class Engine:
 
     async def kill(self, container_id: str, signal: str | int) -> None:
         await stop.kill(self._here, container_id, signal)
+
+    async def update(self, container_id: str, resources: interface.Resources) -> interface.Container:
+        return await update.update(self._here, container_id, resources)
 
     async def remove(self, container_id: str, *, force: bool = False) -> None:
         await asyncio.shield(remove.remove(self._here, container_id, force=force))

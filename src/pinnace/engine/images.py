@@ -4,7 +4,8 @@ import asyncio
 import pathlib
 from collections.abc import AsyncIterator, Sequence
 
-from pinnace.engine import carrier, interface, machine
+from pinnace.engine import carrier, interface, machine, records
+from pinnace.kernel import mounts
 from pinnace.oci import content, images, pull, references, registries
 
 # Interrupted downloads are resumed for a day.
@@ -103,10 +104,33 @@ class EngineImages:
             raise interface.EngineError(
                 f"unable to remove image {reference}: container {users[0].spec.name} ({users[0].id[:12]}) is using it"
             )
+        here.drop_stale_image_mounts()
+        shown = [mount for mount in here.image_mounts.values() if mount.image_id == record.id]
+        if is_last and shown and not force:
+            raise interface.EngineError(f"unable to remove image {reference}: it is mounted at {shown[0].target}")
         if not here.images.remove(record, names):
             return names
         removed = await asyncio.to_thread(here.images.collect, here.layers_in_use())
         return (*names, record.id, *removed)
+
+    async def mount(self, reference: str, target: pathlib.Path) -> None:
+        here = self._here
+        image = find(here, reference)
+        if mounts.is_mounted(target):
+            return
+        shown = records.ImageMount(target, image.id, here.images.find(image.id).parsed.diff_ids)
+        # Known before it is there: between the two nothing may collect the layers.
+        records.write(here.image_mount_storage(target), shown)
+        here.image_mounts[target] = shown
+        try:
+            await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
+            folders = [here.images.layers.directory(layer) for layer in reversed(shown.layers)]
+            # Without a writable layer overlayfs wants two others.
+            mounts.mount_overlay(
+                target, [*folders, here.empty_folder(), here.empty_folder("2")][: max(2, len(folders))]
+            )
+        except OSError as error:
+            raise interface.EngineError(f"cannot mount image {reference}: {error}") from error
 
     async def _login(self, reference: str, given: interface.Credentials | None) -> registries.Login:
         if given is not None:

@@ -137,7 +137,12 @@ class Images(Protocol):
     async def remove(self, reference: str, *, force: bool = False) -> Sequence[str]:
         """Untag; with its last name the image and the layers that nothing else uses go. Returns what was deleted.
 
-        Raises NoSuchObject; EngineError while a container uses it, unless `force`."""
+        Raises NoSuchObject; EngineError while a container or a mount uses it, unless `force`."""
+        ...
+
+    async def mount(self, reference: str, target: pathlib.Path) -> None:
+        """Show the image's files, read-only, at `target`, which is made; quiet when it is mounted there. The caller unmounts it;
+        until then the image's layers stay. Raises NoSuchObject, EngineError."""
         ...
 
 
@@ -207,6 +212,8 @@ class Security:
     user: str = ""
     """`uid`, `uid:gid`, `name` or `name:group`, looked up in the image; "": the image's own."""
     supplemental_groups: tuple[int, ...] = ()
+    image_groups: bool | None = None
+    """Whether the groups that the image's /etc/group has the user in are added; None: unless `user` names a group."""
     privileged: bool = False
     add_capabilities: tuple[str, ...] = ()
     """Without `CAP_`; `ALL`."""
@@ -216,6 +223,8 @@ class Security:
     run_as_non_root: bool = False
     """Refuse (StartError at create) where the resolved user is 0."""
     seccomp_unconfined: bool = False
+    seccomp_profile: pathlib.Path | None = None
+    """A file with a filter of the caller's own (`linux.seccomp` of the runtime specification), in place of the default one."""
     masked_paths: bool = True
 
 
@@ -227,6 +236,8 @@ class ContainerSpec:
     """A reference or id that `Images.get` finds."""
     sandbox: str | None = None
     """A sandbox's id; None: namespaces of its own (as `docker run`)."""
+    pid_of: str = ""
+    """The id of a running container whose PID namespace this one joins; "": its sandbox's, or one of its own."""
     command: tuple[str, ...] | None = None
     """Overrides the image's entrypoint; the image's command is then not used either."""
     arguments: tuple[str, ...] | None = None
@@ -250,6 +261,16 @@ class ContainerSpec:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class User:
+    """Whom the first process of a container runs as, looked up in its image."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    """Supplementary ones."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Container:
     id: str
     """64 hexadecimal digits."""
@@ -267,6 +288,8 @@ class Container:
     log_path: pathlib.Path
     error: str = ""
     """Why it could not be started."""
+    user: User | None = None
+    """None: not known (a fake's, a record of an earlier version)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -329,6 +352,9 @@ class Engine(Protocol):
         ...
 
     async def list_sandboxes(self) -> Sequence[Sandbox]: ...
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> Sandbox:
+        """New limits for the parent cgroup, kept in the sandbox's spec. Raises NoSuchObject, EngineError (nothing is kept then)."""
+        ...
 
     async def create(self, spec: ContainerSpec) -> Container:
         """Root filesystem mounted, process not started. Raises NameInUse, NoSuchObject (image), EngineError."""
@@ -343,6 +369,12 @@ class Engine(Protocol):
         ...
 
     async def kill(self, container_id: str, signal: str | int) -> None: ...
+    async def update(self, container_id: str, resources: Resources) -> Container:
+        """New limits while it runs, kept in the container's spec; 0 takes a limit away, `oom_score_adj` stays as it was.
+
+        Raises WrongStatus unless it is alive; EngineError for a memory limit below what it uses (nothing has changed then)."""
+        ...
+
     async def remove(self, container_id: str, *, force: bool = False) -> None:
         """Its root filesystem, its cgroup and its records; not its log, where the caller chose `log_path`."""
         ...

@@ -5,12 +5,13 @@ Only `Machine` changes records; a verb holds the container's lock while it does 
 
 import asyncio
 import dataclasses
+import hashlib
 import logging
 import os
 import pathlib
 
 from pinnace.engine import events, interface, records
-from pinnace.kernel import capabilities, cgroups, paths
+from pinnace.kernel import capabilities, cgroups, mounts, paths
 from pinnace.kit import clock, tasks
 from pinnace.oci import configuration, images
 
@@ -77,6 +78,7 @@ class Machine:
         self.containers: dict[str, records.ContainerRecord] = {}
         self.sandboxes: dict[str, records.SandboxRecord] = {}
         self.names: dict[str, str] = {}
+        self.image_mounts: dict[pathlib.Path, records.ImageMount] = {}
         self._live: dict[str, Live] = {}
 
     async def close(self) -> None:
@@ -111,10 +113,17 @@ class Machine:
     def sandbox_storage(self, sandbox_id: str) -> pathlib.Path:
         return self.root / "sandboxes" / f"{sandbox_id}.json"
 
+    def empty_folder(self, suffix: str = "") -> pathlib.Path:
+        """Stands in for a layer."""
+        folder = self.root / f"empty{suffix}"
+        folder.mkdir(exist_ok=True, mode=0o755)
+        return folder
+
     def make_folders(self) -> None:
         for folder in (
             self.root / "containers",
             self.root / "sandboxes",
+            self.root / "image-mounts",
             self.run / "containers",
             self.run / "sandboxes",
         ):
@@ -169,4 +178,18 @@ class Machine:
         self.bus.publish(interface.ContainerEvent(kind, record.id, record.spec.sandbox, exit_code, self.now_ns()))
 
     def layers_in_use(self) -> set[str]:
-        return {layer for record in self.containers.values() for layer in record.layers}
+        self.drop_stale_image_mounts()
+        holders: list[records.ContainerRecord | records.ImageMount] = [
+            *self.containers.values(),
+            *self.image_mounts.values(),
+        ]
+        return {layer for holder in holders for layer in holder.layers}
+
+    def image_mount_storage(self, target: pathlib.Path) -> pathlib.Path:
+        return self.root / "image-mounts" / f"{hashlib.sha256(bytes(target)).hexdigest()}.json"
+
+    def drop_stale_image_mounts(self) -> None:
+        """Forget the mounts that their callers have undone."""
+        for target in [target for target in self.image_mounts if not mounts.is_mounted(target)]:
+            del self.image_mounts[target]
+            self.image_mount_storage(target).unlink(missing_ok=True)

@@ -35,13 +35,14 @@ class ContainerRecord:
     exit_code: int = 0
     oom_killed: bool = False
     error: str = ""
+    user: interface.User | None = None
 
     def container(self) -> interface.Container:
         return interface.Container(
             id=self.id, spec=self.spec, image_id=self.image_id, status=self.status,
             pid=self.pid if self.status.is_alive else 0, created_at=self.created_at, started_at=self.started_at,
             finished_at=self.finished_at, exit_code=self.exit_code, oom_killed=self.oom_killed, log_path=self.log_path,
-            error=self.error,
+            error=self.error, user=self.user,
         )  # fmt: skip
 
 
@@ -53,6 +54,15 @@ class SandboxRecord:
     cgroup: str
     pause_pid: int = 0
     """Of the process that holds the shared PID namespace; 0: none."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageMount:
+    """An image that is shown somewhere: its layers stay as long as it is mounted there."""
+
+    target: pathlib.Path
+    image_id: str
+    layers: tuple[str, ...]
 
 
 def encode(value: Any) -> bytes:
@@ -68,7 +78,7 @@ def decode(kind: type[T], data: bytes) -> T:
     return typing.cast(T, _restore(kind, json.loads(data)))
 
 
-def write(path: pathlib.Path, record: ContainerRecord | SandboxRecord) -> None:
+def write(path: pathlib.Path, record: ContainerRecord | SandboxRecord | ImageMount) -> None:
     # Not synced: after a power loss no container runs, and a record that is damaged then is cleaned up.
     files.write_atomic(path, encode(record), 0o600)
 

@@ -29,6 +29,10 @@ def _read_everything(here: machine.Machine) -> None:
         sandbox = _read(records.SandboxRecord, path)
         if sandbox is not None:
             here.sandboxes[sandbox.id] = sandbox
+    for path in (here.root / "image-mounts").glob("*.json"):
+        shown = _read(records.ImageMount, path)
+        if shown is not None:
+            here.image_mounts[shown.target] = shown
     for folder in list((here.root / "containers").iterdir()):
         record = _read(records.ContainerRecord, folder / "record.json")
         if record is None:

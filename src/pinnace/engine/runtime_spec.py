@@ -59,6 +59,8 @@ class Surroundings:
     host_devices: Sequence[Device] = ()
     """For a privileged container: all of /dev; else those of `ContainerSpec.devices`."""
     can_limit_swap: bool = False
+    seccomp: Mapping[str, Any] | None = None
+    """The filter of the caller's own."""
 
 
 def command_line(spec: interface.ContainerSpec, image: interface.Image) -> tuple[str, ...]:
@@ -79,7 +81,9 @@ def build(spec: interface.ContainerSpec, image: interface.Image, around: Surroun
     if not security.privileged:
         linux["maskedPaths"] = list(MASKED_PATHS) if security.masked_paths else []
         linux["readonlyPaths"] = list(READ_ONLY_PATHS) if security.masked_paths else []
-        if not security.seccomp_unconfined:
+        if around.seccomp is not None:
+            linux["seccomp"] = dict(around.seccomp)
+        elif not security.seccomp_unconfined:
             linux["seccomp"] = seccomp.profile(
                 capability_set(security, around.bounding_capabilities), around.architecture
             )

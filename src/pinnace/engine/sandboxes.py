@@ -76,7 +76,7 @@ def _make(here: machine.Machine, record: records.SandboxRecord) -> int:
     """Everything of a new sandbox, in a thread of its own. Returns the pause process, 0 for none. Raises OSError."""
     folder, spec = here.sandbox_folder(record.id), record.spec
     folder.mkdir(parents=True, exist_ok=True, mode=0o711)
-    here.cgroups.create(record.cgroup, _limits(spec.resources))
+    here.cgroups.create(record.cgroup, limits(spec.resources) if spec.resources is not None else None)
     if not spec.host_ipc:
         (folder / "shm").mkdir(exist_ok=True)
         mounts.mount_tmpfs(
@@ -91,9 +91,7 @@ def _make(here: machine.Machine, record: records.SandboxRecord) -> int:
     return _start_pause(here, record, folder / "pid")
 
 
-def _limits(resources: interface.Resources | None) -> cgroups.Limits | None:
-    if resources is None:
-        return None
+def limits(resources: interface.Resources) -> cgroups.Limits:
     return cgroups.Limits(
         resources.cpu_shares, resources.cpu_quota_us, resources.cpu_period_us, resources.memory_bytes, resources.pids,
         resources.cpuset_cpus,

@@ -12,26 +12,29 @@ class Identity:
     uid: int
     gid: int
     groups: tuple[int, ...]
-    """Supplementary ones."""
+    """Supplementary ones, the primary one before them: so a program that gives up its group does not gain by it."""
     home: str
 
 
 MAXIMUM_ID = (1 << 32) - 2
 
 
-def resolve(user: str, supplemental: tuple[int, ...], passwd: str, group: str) -> Identity:
+def resolve(
+    user: str, supplemental: tuple[int, ...], passwd: str, group: str, *, with_members: bool | None = None
+) -> Identity:
     """`user` is `uid`, `uid:gid`, `name`, `name:group` or "" (root). Raises UnknownUser.
 
-    The groups of /etc/group count unless a group is named; a number without an entry has group 0, as every engine has it.
+    `with_members`: whether the groups of /etc/group count that have the user as a member; None: unless `user` names a group.
+    A number without an entry has group 0, as every engine has it.
     """
     wanted, separator, wanted_group = user.partition(":")
     uid, gid, name, home = _find_user(wanted or "0", passwd)
-    groups = _groups_of(name, group) if name else ()
+    if with_members is None:
+        with_members = not wanted_group
+    groups = _groups_of(name, group) if name and with_members else ()
     if separator and wanted_group:
         gid = _find_group(wanted_group, group)
-        groups = ()
-    extra = tuple(dict.fromkeys((*groups, *supplemental)))
-    return Identity(uid, gid, tuple(g for g in extra if g != gid), home or "/")
+    return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups, *supplemental))), home or "/")
 
 
 def _find_user(wanted: str, passwd: str) -> tuple[int, int, str, str]:

@@ -22,6 +22,8 @@ V1_CONTROLLERS = (
     "systemd",
 )  # fmt: skip
 V2_CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids")
+# What the kernel gives a group that nobody set: cpu.shares under v1, the weight 100 under v2 comes of it.
+DEFAULT_SHARES = 1024
 # memory.limit_in_bytes of a group without a limit is this or more (the page counter's maximum).
 UNLIMITED = 1 << 60
 
@@ -106,6 +108,47 @@ class Cgroups:
         """Raises OSError for a value that the kernel refuses."""
         for controller, file, value in self._settings(limits):
             _write(self._directory(path, controller) / file, value)
+
+    def change(self, path: str, before: Limits, after: Limits, *, limits_swap: bool) -> None:
+        """New limits in place of those that were set; 0 takes one away. Raises OSError; everything is then as it was before."""
+        done: list[tuple[str, str, str]] = []
+        try:
+            for setting in self._changes(before, after, limits_swap):
+                self._set(path, setting)
+                done.append(setting)
+        except OSError:
+            for setting in self._changes(after, before, limits_swap):
+                if setting[:2] in {each[:2] for each in done}:
+                    self._set(path, setting)
+            raise
+
+    def _set(self, path: str, setting: tuple[str, str, str]) -> None:
+        controller, file, value = setting
+        _write(self._directory(path, controller) / file, value)
+
+    def _changes(self, before: Limits, after: Limits, limits_swap: bool) -> list[tuple[str, str, str]]:
+        settings = []
+        if after.cpu_shares != before.cpu_shares:
+            settings += list(self._settings(Limits(cpu_shares=after.cpu_shares or DEFAULT_SHARES)))
+        if (after.cpu_quota_us, after.cpu_period_us) != (before.cpu_quota_us, before.cpu_period_us):
+            settings += list(self._settings(Limits(cpu_quota_us=after.cpu_quota_us, cpu_period_us=after.cpu_period_us)))
+            if not after.cpu_quota_us:
+                is_v1 = self.layout.version == 1
+                settings.append(("cpu", "cpu.cfs_quota_us", "-1") if is_v1 else ("", "cpu.max", "max"))
+        if after.memory_bytes != before.memory_bytes:
+            settings += self._memory_changes(before.memory_bytes, after.memory_bytes, limits_swap)
+        return settings
+
+    def _memory_changes(self, before: int, after: int, limits_swap: bool) -> list[tuple[str, str, str]]:
+        if self.layout.version == 2:
+            # A container's swap is 0 whatever its memory.
+            return [("", "memory.max", str(after or "max"))]
+        value = str(after or -1)
+        settings = [("memory", "memory.limit_in_bytes", value)]
+        if limits_swap:
+            settings.append(("memory", "memory.memsw.limit_in_bytes", value))
+        # Memory and swap together may never be less than memory: what grows, grows from the outside.
+        return settings[::-1] if before and (not after or after > before) else settings
 
     def add(self, path: str, pid: int) -> None:
         """Move a process into the group."""

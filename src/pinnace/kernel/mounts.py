@@ -95,10 +95,19 @@ def mount_tmpfs(
 
 
 def mount_overlay(
-    target: pathlib.Path, lower: Sequence[pathlib.Path], upper: pathlib.Path, work: pathlib.Path, *, extra: str = ""
+    target: pathlib.Path,
+    lower: Sequence[pathlib.Path],
+    upper: pathlib.Path | None = None,
+    work: pathlib.Path | None = None,
+    *,
+    extra: str = "",
 ) -> None:
-    """`lower` from the uppermost layer down. However many there are: beyond one page of options they are named by descriptor."""
-    fixed = f"upperdir={_escape(upper)},workdir={_escape(work)},index=off{extra and ','}{extra}"
+    """`lower` from the uppermost layer down; without `upper` and `work` read-only, and then at least two of them.
+
+    However many there are: beyond one page of options they are named by descriptor.
+    """
+    written = f"upperdir={_escape(upper)},workdir={_escape(work)}," if upper is not None and work is not None else ""
+    fixed = f"{written}index=off{extra and ','}{extra}"
     plain = f"lowerdir={':'.join(_escape(path) for path in lower)},{fixed}"
     if len(os.fsencode(plain)) < MAXIMUM_OPTIONS:
         mount("overlay", target, "overlay", 0, plain)

@@ -26,6 +26,8 @@ class Harness:
     """Where logs may be written."""
     reopen: Callable[[], Awaitable[interface.Engine]]
     """Close the engine, open another one on the same machine."""
+    unmount: Callable[[pathlib.Path], object] = pathlib.Path.rmdir
+    """Undo the mount of an image."""
 
     async def run(self, name: str, script: str, **changes: object) -> interface.Container:
         """Create and start a container that runs `sh -c script`."""
@@ -318,7 +320,51 @@ async def stats_of_a_running_container(harness: Harness) -> None:
     await harness.engine.stop(container.id, 0)
 
 
+async def limits_change_while_it_runs(harness: Harness) -> None:
+    """update keeps the new limits in the spec, refuses a memory limit below the use, and needs a running container."""
+    await harness.engine.create_sandbox(interface.SandboxSpec(id="pod", hostname="pod"))
+    limits = interface.Resources(cpu_shares=102, cpu_quota_us=20_000, memory_bytes=64 << 20, oom_score_adj=500)
+    container = await harness.run("resized", "sleep 1000", sandbox="pod", resources=limits)
+    pod = interface.Resources(cpu_shares=512, cpu_quota_us=50_000, memory_bytes=256 << 20)
+    assert (await harness.engine.update_sandbox("pod", pod)).spec.resources == pod
+    more = interface.Resources(cpu_shares=204, cpu_quota_us=40_000, memory_bytes=128 << 20)
+    changed = await harness.engine.update(container.id, more)
+    assert changed.spec.resources == dataclasses.replace(more, oom_score_adj=500)
+    await _expect(interface.EngineError, harness.engine.update(container.id, interface.Resources(memory_bytes=4096)))
+    assert await harness.engine.inspect(container.id) == changed
+    await harness.engine.update(container.id, limits)
+    await harness.engine.update(container.id, interface.Resources())
+    await harness.engine.stop(container.id, 0)
+    await _expect(interface.WrongStatus, harness.engine.update(container.id, more))
+    await _expect(interface.NoSuchObject, harness.engine.update_sandbox("none", more))
+    await harness.engine.remove_sandbox("pod")
+
+
+async def processes_of_another_container_are_joined(harness: Harness) -> None:
+    """pid_of names a container that runs; one that has ended is refused."""
+    target = await harness.run("target", "sleep 1000")
+    beside = await harness.run("beside", "sleep 1000", pid_of=target.id)
+    assert beside.status is Status.RUNNING
+    for each in (beside, target):
+        await harness.engine.stop(each.id, 0)
+    await _expect(interface.WrongStatus, harness.engine.create(harness.spec("late", "sleep 1000", pid_of=target.id)))
+
+
 # ---------------------------------------------------------------- images
+
+
+async def mounted_images_stay(harness: Harness) -> None:
+    """mount shows an image at a place, as often as it is called; until the place is given up the image is removed by force alone."""
+    images = harness.engine.images
+    target = harness.folder / "shown"
+    await _drain(harness, harness.archive)
+    await _expect(interface.NoSuchObject, images.mount("no/such:1", target))
+    await images.mount("archived:1", target)
+    await images.mount("archived:1", target)
+    assert target.is_dir()
+    await _expect(interface.EngineError, images.remove("archived:1"))
+    harness.unmount(target)
+    assert await images.remove("archived:1")
 
 
 async def images_load_tag_and_go(harness: Harness) -> None:
@@ -443,9 +489,12 @@ CHECKS: Sequence[Callable[[Harness], Awaitable[None]]] = (
     exec_needs_a_running_container,
     attach_reaches_the_container_itself,
     stats_of_a_running_container,
+    limits_change_while_it_runs,
+    processes_of_another_container_are_joined,
     images_load_tag_and_go,
     bad_archives_are_permanent_errors,
     used_images_stay,
+    mounted_images_stay,
     running_containers_survive,
     deaths_without_an_engine_are_told_once,
 )

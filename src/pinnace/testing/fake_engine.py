@@ -212,6 +212,7 @@ class FakeHost:
         self.images: dict[str, interface.Image] = {}
         self.remote_images: dict[str, interface.Image] = {}
         """What a pull finds."""
+        self.image_mounts: dict[pathlib.Path, str] = {}
         self.engine: FakeEngine | None = None
         self.untold: list[interface.ContainerEvent] = []
         self._running: dict[str, _Running] = {}
@@ -475,13 +476,23 @@ class FakeImages:
         names = [name] if name in image.references else list(image.references)
         left = tuple(n for n in image.references if n not in names)
         used = [c.spec.name for c in self._host.containers.values() if c.image_id == image.id]
+        used += [
+            str(target) for target, shown in self._host.image_mounts.items() if shown == image.id and target.exists()
+        ]
         if used and not left and not force:
-            raise interface.EngineError(f"image {reference} is used by container {used[0]}")
+            raise interface.EngineError(f"image {reference} is used by {used[0]}")
         for removed in names:
             self._host.images.pop(removed, None)
         for other in left:
             self._host.images[other] = dataclasses.replace(image, references=left)
         return names if left else [*names, image.id]
+
+    async def mount(self, reference: str, target: pathlib.Path) -> None:
+        """A folder; it counts as mounted as long as it is there."""
+        image = self._find(reference)
+        self._host.fail_if_told("mount_image", reference)
+        target.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a fake's own small folder
+        self._host.image_mounts[target] = image.id
 
 
 class FakeEngine:
@@ -527,6 +538,15 @@ class FakeEngine:
     async def list_sandboxes(self) -> Sequence[interface.Sandbox]:
         return tuple(self.host.sandboxes.values())
 
+    async def update_sandbox(self, sandbox_id: str, resources: interface.Resources) -> interface.Sandbox:
+        self.host.fail_if_told("update_sandbox", sandbox_id)
+        if sandbox_id not in self.host.sandboxes:
+            raise interface.NoSuchObject(f"no sandbox {sandbox_id!r}")
+        sandbox = self.host.sandboxes[sandbox_id]
+        changed = dataclasses.replace(sandbox, spec=dataclasses.replace(sandbox.spec, resources=resources))
+        self.host.sandboxes[sandbox_id] = changed
+        return changed
+
     async def create(self, spec: interface.ContainerSpec) -> interface.Container:
         self.host.fail_if_told("create", spec.name)
         if any(c.spec.name == spec.name for c in self.host.containers.values()):
@@ -537,6 +557,8 @@ class FakeEngine:
         user = spec.security.user or image.user
         if spec.security.run_as_non_root and user.partition(":")[0] in ("", "0", "root"):
             raise interface.StartError("container has runAsNonRoot and image will run as root")
+        if spec.pid_of and not self.host.find(spec.pid_of).status.is_alive:
+            raise interface.WrongStatus(f"container {spec.pid_of} is not running", self.host.find(spec.pid_of).status)
         if not self._argv(spec, image):
             raise interface.StartError("no command specified")
         container = self.host.new_container(spec, image)
@@ -593,6 +615,19 @@ class FakeEngine:
         if not container.status.is_alive:
             raise interface.WrongStatus(f"container {container.spec.name} is not running", container.status)
         self.host.process(container.id).signal(_signal_number(signal))
+
+    async def update(self, container_id: str, resources: interface.Resources) -> interface.Container:
+        container = self._running(container_id)
+        self.host.fail_if_told("update", container.spec.name)
+        used = (await self.stats(container.id)).memory_usage_bytes
+        if 0 < resources.memory_bytes < used:
+            raise interface.EngineError(
+                f"attempting to set memory limit ({resources.memory_bytes}) below current usage ({used})"
+            )
+        kept = dataclasses.replace(resources, oom_score_adj=container.spec.resources.oom_score_adj)
+        changed = dataclasses.replace(container, spec=dataclasses.replace(container.spec, resources=kept))
+        self.host.containers[container.id] = changed
+        return changed
 
     async def remove(self, container_id: str, *, force: bool = False) -> None:
         try:

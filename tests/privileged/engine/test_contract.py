@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pinnace.engine import engine
+from pinnace.kernel import mounts
 from pinnace.kit import clock
 from pinnace.testing import engine_contract, images
 
@@ -30,7 +31,9 @@ def test_contract(check, places, tmp_path) -> None:
         first = await opened()
         async for _ in first.images.load(tmp_path / "busybox.tar"):
             pass
-        harness = engine_contract.Harness(first, "busybox:1", tmp_path / "small.tar", tmp_path / "logs", reopen)
+        harness = engine_contract.Harness(
+            first, "busybox:1", tmp_path / "small.tar", tmp_path / "logs", reopen, mounts.unmount
+        )
         try:
             await check(harness)
         finally:

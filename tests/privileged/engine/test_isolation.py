@@ -16,12 +16,12 @@ def test_users_and_groups_come_from_the_image(in_world) -> None:
         async def identity(name: str, user: str, **more: object) -> str:
             return await world.output_of(name, "id", security=interface.Security(user=user, **more))
 
-        assert await identity("root", "") == "uid=0(root) gid=0(root)\n"
-        assert await identity("name", "app") == "uid=1000(app) gid=1000(app) groups=2000(extra)\n"
-        assert await identity("number", "1000") == "uid=1000(app) gid=1000(app) groups=2000(extra)\n"
-        assert await identity("both", "1000:2000") == "uid=1000(app) gid=2000(extra)\n"
-        assert await identity("unknown", "4321:99") == "uid=4321 gid=99\n"
-        assert await identity("more", "4321", supplemental_groups=(7, 8)) == "uid=4321 gid=0(root) groups=7,8\n"
+        assert await identity("root", "") == "uid=0(root) gid=0(root) groups=0(root)\n"
+        assert await identity("name", "app") == "uid=1000(app) gid=1000(app) groups=1000(app),2000(extra)\n"
+        assert await identity("number", "1000") == "uid=1000(app) gid=1000(app) groups=1000(app),2000(extra)\n"
+        assert await identity("both", "1000:2000") == "uid=1000(app) gid=2000(extra) groups=2000(extra)\n"
+        assert await identity("unknown", "4321:99") == "uid=4321 gid=99 groups=99\n"
+        assert await identity("more", "4321", supplemental_groups=(7, 8)) == "uid=4321 gid=0(root) groups=0(root),7,8\n"
         with pytest.raises(interface.StartError, match="unable to find user nosuch"):
             await identity("nosuch", "nosuch")
 

@@ -205,13 +205,13 @@ GROUP = "root:x:0:\napp:x:1001:\nextra:x:2000:app,other\nmore:x:2001:app\n"
 @pytest.mark.parametrize(
     ("user", "expected"),
     [
-        ("", (0, 0, (), "/root")),
-        ("app", (1000, 1001, (2000, 2001), "/home/app")),
-        ("1000", (1000, 1001, (2000, 2001), "/home/app")),
-        ("app:extra", (1000, 2000, (), "/home/app")),
-        ("app:77", (1000, 77, (), "/home/app")),
-        ("5000", (5000, 0, (), "/")),
-        ("5000:app", (5000, 1001, (), "/")),
+        ("", (0, 0, (0,), "/root")),
+        ("app", (1000, 1001, (1001, 2000, 2001), "/home/app")),
+        ("1000", (1000, 1001, (1001, 2000, 2001), "/home/app")),
+        ("app:extra", (1000, 2000, (2000,), "/home/app")),
+        ("app:77", (1000, 77, (77,), "/home/app")),
+        ("5000", (5000, 0, (0,), "/")),
+        ("5000:app", (5000, 1001, (1001,), "/")),
     ],
 )
 def test_users(user: str, expected: tuple[Any, ...]) -> None:
@@ -219,8 +219,13 @@ def test_users(user: str, expected: tuple[Any, ...]) -> None:
     assert (identity.uid, identity.gid, identity.groups, identity.home) == expected
 
 
+def test_groups_of_the_image_are_added_or_left_out_as_asked() -> None:
+    assert users.resolve("1000:77", (), PASSWD, GROUP, with_members=True).groups == (77, 2000, 2001)
+    assert users.resolve("app", (9,), PASSWD, GROUP, with_members=False).groups == (1001, 9)
+
+
 def test_supplemental_groups_are_added_once() -> None:
-    assert users.resolve("app", (9, 2000, 1001), PASSWD, GROUP).groups == (2000, 2001, 9)
+    assert users.resolve("app", (9, 2000, 1001), PASSWD, GROUP).groups == (1001, 2000, 2001, 9)
 
 
 @pytest.mark.parametrize("user", ["nosuch", "app:nosuch", "-1", "99999999999", "bad"])
