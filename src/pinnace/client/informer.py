@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from pinnace.client import cache, client, resources
+from pinnace.client import cache, client, compact, resources
 from pinnace.kit import backoff, clock
 
 log = logging.getLogger(__name__)
@@ -22,13 +22,7 @@ RETRY = backoff.Backoff(first=0.2, limit=30.0, jitter=0.5)
 HEALTHY_AFTER_SECONDS = 1.0
 
 
-def without_managed_fields(obj: client.Object) -> client.Object:
-    """Who wrote which field concerns the API server alone and is often half of an object. An update that leaves
-    `managedFields` out keeps what the server has."""
-    metadata = obj["metadata"]
-    if "managedFields" not in metadata:
-        return obj
-    return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
+without_managed_fields = compact.without_managed_fields
 
 
 class Informer(cache.Cache):
@@ -45,10 +39,11 @@ class Informer(cache.Cache):
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
-        transform: Transform = without_managed_fields,
+        transform: Transform | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """`rng` spreads the retries of many informers; without it a generator of this informer's own is used."""
+        """`transform`: without one the whole object is kept, but for its managed fields. `rng` spreads the retries of many informers;
+        without it a generator of this informer's own is used."""
         super().__init__()
         self.resource = resource
         self._api = api
@@ -56,7 +51,7 @@ class Informer(cache.Cache):
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
-        self._transform = transform
+        self._transform = transform or (compact.pod if resource == resources.PODS else without_managed_fields)
         self._rng = rng or random.Random()  # noqa: S311 -- spreading retries needs no secrecy
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()

@@ -116,7 +116,7 @@ class Scheduler:
         self,
         resource: resources.Resource,
         handler: informer.Handler,
-        transform: informer.Transform = informer.without_managed_fields,
+        transform: informer.Transform | None = None,
     ) -> informer.Informer:
         source = informer.Informer(self._api, resource, self._clock, transform=transform)
         self._informers[resource.plural] = source
