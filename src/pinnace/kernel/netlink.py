@@ -53,9 +53,9 @@ def message(
 class Socket:
     """For one thread at a time. The kernel handles a request before `send` returns, so that its answers are there already."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: int = _NETFILTER) -> None:
         """Belongs to the network namespace of the calling thread."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
 
     def close(self) -> None:
@@ -88,6 +88,15 @@ class Socket:
                 (code,) = struct.unpack_from("=i", body)
                 if code:
                     raise OSError(-code, os.strerror(-code))
+
+    def ask(self, data: bytes) -> memoryview:
+        """The body of the one answer to a request. Raises OSError."""
+        self._socket.sendto(data, (0, 0))
+        ((kind, _, body),) = self._receive()
+        if kind == _ERROR:
+            (code,) = struct.unpack_from("=i", body)
+            raise OSError(-code, os.strerror(-code))
+        return body
 
     def dump(self, data: bytes) -> Iterator[memoryview]:
         """The attributes of each object that a dump request finds. Read to the end before the socket is used again. Raises OSError."""

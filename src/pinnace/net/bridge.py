@@ -19,10 +19,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import pyroute2
-from pyroute2.netlink import exceptions as netlink_exceptions
-
-from pinnace.kernel import conntrack, namespaces, nftables
+from pinnace.kernel import conntrack, namespaces, nftables, rtnetlink
 from pinnace.kit import files
 from pinnace.net import interface, ipam, rules
 
@@ -53,7 +50,7 @@ class BridgeNetwork:
         self._attached: dict[str, interface.Attachment] = {}
         self._host_ports: dict[str, tuple[interface.HostPort, ...]] = {}
         self._last: ipaddress.IPv4Address | None = None
-        self._route: pyroute2.IPRoute | None = None
+        self._links: rtnetlink.Links | None = None
         self._nft: nftables.Nftables | None = None
         self._connections: conntrack.Connections | None = None
         self._bridge_index = 0
@@ -90,41 +87,35 @@ class BridgeNetwork:
     # Everything below runs on the one thread.
 
     def _open(self) -> None:
-        self._route = pyroute2.IPRoute()
+        self._links = rtnetlink.Links()
         self._nft = nftables.Nftables()
         self._load()
         _write_sysctl("net/ipv4/ip_forward", "1")
-        self._mtu = self._settings.mtu or self._default_mtu()
+        self._mtu = self._settings.mtu or rtnetlink.default_mtu()
         self._bridge_index = self._ensure_bridge()
         self._connections = conntrack.Connections()
         table = self._settings.table
         hairpin = rules.hairpin(table.table, self._settings.node_range)
         self._nft.run(rules.base_table(table) + hairpin + self._host_ports_text())
 
-    def _default_mtu(self) -> int:
-        route = self._netlink
-        for entry in route.get_default_routes():
-            link = route.get_links(entry.get_attr("RTA_OIF"))[0]
-            return int(link.get_attr("IFLA_MTU"))
-        return 1500
-
     @property
-    def _netlink(self) -> pyroute2.IPRoute:
-        if self._route is None:
+    def _kernel(self) -> rtnetlink.Links:
+        if self._links is None:
             raise interface.NetworkError("the network is not open")
-        return self._route
+        return self._links
 
     def _ensure_bridge(self) -> int:
-        route, name = self._netlink, self._settings.table.bridge
-        found = route.link_lookup(ifname=name)
-        if not found:
-            route.link("add", ifname=name, kind="bridge", address=GATEWAY_MAC)
-            found = route.link_lookup(ifname=name)
-        index = int(found[0])
-        gateway = ipam.gateway(self._settings.node_range)
-        for address, length in ((gateway, self._settings.node_range.prefixlen), (self._settings.dns_address, 32)):
-            route.addr("replace", index=index, address=str(address), prefixlen=length)
-        route.link("set", index=index, state="up", mtu=self._mtu)
+        links, name = self._kernel, self._settings.table.bridge
+        index = links.find(name)
+        if index is None:
+            links.change(rtnetlink.new_bridge(name, GATEWAY_MAC))
+            index = links.find(name)
+            assert index is not None
+        links.change(
+            rtnetlink.set_address(index, ipam.gateway(self._settings.node_range), self._settings.node_range.prefixlen),
+            rtnetlink.set_address(index, self._settings.dns_address, 32),
+            rtnetlink.set_up(index, self._mtu),
+        )
         # A pod's packet to another pod enters and leaves through the bridge: without this the host would tell pods to talk directly.
         _write_sysctl(f"net/ipv4/conf/{name}/send_redirects", "0")
         # Node ports are reachable at 127.0.0.1 too; the answer of such a connection comes from the bridge.
@@ -135,7 +126,7 @@ class BridgeNetwork:
         self, sandbox_id: str, namespace: pathlib.Path, host_ports: tuple[interface.HostPort, ...]
     ) -> interface.Attachment:
         present = self._attached.get(sandbox_id)
-        if present is not None and self._netlink.link_lookup(ifname=present.interface):
+        if present is not None and self._kernel.find(present.interface) is not None:
             return present
         address = present.address if present else self._next_address()
         attachment = interface.Attachment(
@@ -148,7 +139,7 @@ class BridgeNetwork:
         try:
             self._wire(attachment, namespace)
             self._write_host_ports(attachment, host_ports)
-        except (netlink_exceptions.NetlinkError, nftables.NftablesError, OSError) as error:
+        except (nftables.NftablesError, OSError) as error:
             self._detach(sandbox_id)
             raise interface.NetworkError(f"cannot attach sandbox {sandbox_id} to the network: {error}") from error
         return attachment
@@ -159,20 +150,13 @@ class BridgeNetwork:
         return self._last
 
     def _wire(self, attachment: interface.Attachment, namespace: pathlib.Path) -> None:
-        route = self._netlink
         handle = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            route.link(
-                "add",
-                ifname=attachment.interface,
-                kind="veth",
-                mtu=self._mtu,
-                peer={"ifname": "eth0", "net_ns_fd": handle, "mtu": self._mtu},
+            self._kernel.change(
+                rtnetlink.new_veth(attachment.interface, self._bridge_index, "eth0", handle, self._mtu),
+                # A pod that reaches itself through a Service leaves and enters by the same port.
+                rtnetlink.hairpin(attachment.interface),
             )
-            index = route.link_lookup(ifname=attachment.interface)[0]
-            route.link("set", index=index, master=self._bridge_index, state="up")
-            # A pod that reaches itself through a Service leaves and enters by the same port.
-            route.brport("set", index=index, mode=1)
             namespaces.run_in_network(namespace, lambda: _configure_inside(attachment))
         finally:
             os.close(handle)
@@ -182,17 +166,9 @@ class BridgeNetwork:
         if attachment is None:
             return
         self._write_host_ports(attachment, self._host_ports.pop(sandbox_id, ()))
-        self._delete_link(attachment.interface)
+        self._kernel.delete([attachment.interface])
         del self._attached[sandbox_id]
         self._save()
-
-    def _delete_link(self, name: str) -> None:
-        for index in self._netlink.link_lookup(ifname=name):
-            try:
-                self._netlink.link("del", index=index)
-            except netlink_exceptions.NetlinkError as error:
-                if error.code != 19:  # ENODEV: it went with its namespace meanwhile
-                    raise
 
     def _host_ports_text(self) -> str:
         return rules.host_ports(
@@ -218,9 +194,9 @@ class BridgeNetwork:
             )
 
     def _close(self) -> None:
-        if self._route is not None:
-            self._route.close()
-            self._route = None
+        if self._links is not None:
+            self._links.close()
+            self._links = None
         if self._nft is not None:
             self._nft.close()
             self._nft = None
@@ -229,12 +205,10 @@ class BridgeNetwork:
             self._connections = None
 
     def _purge(self) -> None:
-        route = self._route or pyroute2.IPRoute()
-        self._route = route
+        self._links = self._links or rtnetlink.Links()
         self._load()
-        for attachment in list(self._attached.values()):
-            self._delete_link(attachment.interface)
-        self._delete_link(self._settings.table.bridge)
+        names = [attachment.interface for attachment in self._attached.values()]
+        self._links.delete([*names, self._settings.table.bridge])
         nft = self._nft or nftables.Nftables()
         nft.run(rules.delete_table(self._settings.table.table))
         self._nft = nft
@@ -275,15 +249,17 @@ class BridgeNetwork:
 
 def _configure_inside(attachment: interface.Attachment) -> None:
     """In a thread that is inside the namespace: the socket belongs to the namespace in which it is opened."""
-    with pyroute2.IPRoute() as inside:
-        loopback = inside.link_lookup(ifname="lo")[0]
-        inside.link("set", index=loopback, state="up")
-        index = inside.link_lookup(ifname="eth0")[0]
-        inside.link("set", index=index, state="up")
-        inside.addr("replace", index=index, address=str(attachment.address), prefixlen=attachment.prefix_length)
-        gateway = str(attachment.gateway)
-        inside.route("replace", dst=f"{gateway}/32", oif=index, scope=253)
-        inside.route("replace", dst="0.0.0.0/0", gateway=gateway, oif=index)
+    with rtnetlink.Links() as inside:
+        index = inside.find("eth0")
+        if index is None:
+            raise FileNotFoundError("the pod's end of its link is not there")
+        inside.change(
+            rtnetlink.set_up(rtnetlink.LOOPBACK),
+            rtnetlink.set_up(index),
+            rtnetlink.set_address(index, attachment.address, attachment.prefix_length),
+            rtnetlink.set_route(index, ipaddress.IPv4Network(attachment.gateway)),
+            rtnetlink.set_route(index, ipaddress.IPv4Network("0.0.0.0/0"), attachment.gateway),
+        )
 
 
 def _interface_name(sandbox_id: str) -> str:

@@ -1,0 +1,152 @@
+"""Links, addresses and routes over rtnetlink (linux/rtnetlink.h, linux/if_link.h), several requests in one message to the kernel.
+
+Links are named, not numbered, wherever the kernel allows it: no look-up whose answer grows with the number of links.
+"""
+
+import errno
+import ipaddress
+import pathlib
+import socket
+import struct
+from collections.abc import Sequence
+
+from pinnace.kernel import netlink
+
+_PROTOCOL = 0
+_NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _NEW_ROUTE = 16, 17, 18, 20, 24
+_REPLACE, _EXCLUSIVE = 0x100, 0x200
+_UP = 0x1
+LOOPBACK = 1
+"""The index of every namespace's own `lo`."""
+
+# Attributes of links, of their kind, of a bridge's port, of addresses and routes.
+_ADDRESS, _NAME, _MTU, _MASTER, _INFO, _NAMESPACE = 1, 3, 4, 10, 18, 28
+_KIND, _DATA, _PORT_KIND, _PORT_DATA = 1, 2, 4, 5
+_PEER = 1
+_PORT_HAIRPIN = 4
+_INTERFACE_ADDRESS, _INTERFACE_LOCAL = 1, 2
+_DESTINATION, _OUT, _GATEWAY = 1, 4, 5
+
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+_ADDRESS_HEADER = struct.Struct("=BBBBI")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_MAIN_TABLE, _BOOT, _UNICAST = 254, 3, 1
+_SCOPE_GLOBAL, _SCOPE_LINK = 0, 253
+
+Request = tuple[int, int, bytes]
+"""(type, flags, body): what `Links.change` takes."""
+
+
+def new_bridge(name: str, mac: str) -> Request:
+    body = _link() + _name(name) + netlink.attribute(_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+    kind = netlink.nested(_INFO, netlink.attribute(_KIND, b"bridge"))
+    return _NEW_LINK, netlink.CREATE | _EXCLUSIVE, body + kind
+
+
+def new_veth(name: str, bridge: int, peer: str, peer_namespace: int, mtu: int) -> Request:
+    """A pair: one end up on the bridge (an index), the other in the namespace that a descriptor names."""
+    size = netlink.attribute(_MTU, struct.pack("=I", mtu))
+    there = _link() + _name(peer) + size + netlink.attribute(_NAMESPACE, struct.pack("=I", peer_namespace))
+    kind = netlink.nested(
+        _INFO, netlink.attribute(_KIND, b"veth"), netlink.nested(_DATA, netlink.attribute(_PEER, there))
+    )
+    master = netlink.attribute(_MASTER, struct.pack("=I", bridge))
+    return _NEW_LINK, netlink.CREATE | _EXCLUSIVE, _link(up=True) + _name(name) + size + kind + master
+
+
+def hairpin(name: str) -> Request:
+    """The bridge may send what it got through this port back through it."""
+    on = netlink.nested(_PORT_DATA, netlink.attribute(_PORT_HAIRPIN, b"\1"))
+    return _NEW_LINK, 0, _link() + _name(name) + netlink.nested(_INFO, netlink.attribute(_PORT_KIND, b"bridge"), on)
+
+
+def set_up(index: int, mtu: int = 0) -> Request:
+    """`mtu`: 0 leaves it."""
+    return _NEW_LINK, 0, _link(index, up=True) + (netlink.attribute(_MTU, struct.pack("=I", mtu)) if mtu else b"")
+
+
+def delete_link(name: str) -> Request:
+    return _DELETE_LINK, 0, _link() + _name(name)
+
+
+def set_address(index: int, address: ipaddress.IPv4Address, prefix_length: int) -> Request:
+    body = _ADDRESS_HEADER.pack(socket.AF_INET, prefix_length, 0, _SCOPE_GLOBAL, index)
+    body += netlink.attribute(_INTERFACE_LOCAL, address.packed) + netlink.attribute(_INTERFACE_ADDRESS, address.packed)
+    return _NEW_ADDRESS, netlink.CREATE | _REPLACE, body
+
+
+def set_route(index: int, destination: ipaddress.IPv4Network, gateway: ipaddress.IPv4Address | None = None) -> Request:
+    """Without a gateway: what is reached on the link itself."""
+    scope = _SCOPE_LINK if gateway is None else _SCOPE_GLOBAL
+    body = _ROUTE.pack(socket.AF_INET, destination.prefixlen, 0, 0, _MAIN_TABLE, _BOOT, scope, _UNICAST, 0)
+    if destination.prefixlen:
+        body += netlink.attribute(_DESTINATION, destination.network_address.packed)
+    if gateway is not None:
+        body += netlink.attribute(_GATEWAY, gateway.packed)
+    return _NEW_ROUTE, netlink.CREATE | _REPLACE, body + netlink.attribute(_OUT, struct.pack("=I", index))
+
+
+class Links:
+    """The links of the network namespace of the thread that makes this object; for one thread at a time."""
+
+    def __init__(self) -> None:
+        self._socket = netlink.Socket(_PROTOCOL)
+
+    def __enter__(self) -> "Links":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def change(self, *requests: Request) -> None:
+        """All of them, in order, in one message. Raises OSError with the first refusal; the others were tried all the same."""
+        data = b"".join(
+            _message(kind, netlink.REQUEST | netlink.ACKNOWLEDGE | flags, sequence, body)
+            for sequence, (kind, flags, body) in enumerate(requests)
+        )
+        self._socket.transact(data, len(requests))
+
+    def find(self, name: str) -> int | None:
+        """The index of a link; None: there is none of that name."""
+        request = _message(_GET_LINK, netlink.REQUEST, 0, _link() + _name(name))
+        try:
+            return int(_LINK.unpack_from(self._socket.ask(request))[2])
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Quiet about those that are not there."""
+        for name in names:
+            try:
+                self.change(delete_link(name))
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+
+
+def default_mtu() -> int:
+    """Of the interface with the default route; 1500 without one."""
+    for line in pathlib.Path("/proc/thread-self/net/route").read_text().splitlines()[1:]:
+        name, destination, *rest = line.split()
+        if destination == "00000000" and rest[5] == "00000000":
+            return int(pathlib.Path(f"/sys/class/net/{name}/mtu").read_text())
+    return 1500
+
+
+def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence, 0) + body
+
+
+def _link(index: int = 0, *, up: bool = False) -> bytes:
+    flags = _UP if up else 0
+    return _LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags)
+
+
+def _name(name: str) -> bytes:
+    return netlink.attribute(_NAME, name.encode() + b"\0")
