@@ -34,7 +34,7 @@ def main() -> None:
     if report.wants("P6", "P7", "P8", "P9"):
         node_rows.measure(report)
     if report.wants("P10", "P11"):
-        service_rows.measure(report)
+        service_rows.measure(report, options.seconds)
     report.finish()
 
 

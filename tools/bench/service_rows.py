@@ -3,7 +3,14 @@
 import asyncio
 import ipaddress
 import multiprocessing
+import random
+import re
+import resource
+import shutil
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from typing import Any
 
@@ -11,6 +18,7 @@ import rows
 
 from pinnace.assemble import process
 from pinnace.client import cache
+from pinnace.dns import cluster_view, server
 from pinnace.kernel import namespaces, nftables
 from pinnace.kit import clock
 from pinnace.net import rules
@@ -19,6 +27,8 @@ from pinnace.proxy import loop
 SERVICES = 10_000
 ENDPOINTS = 5
 CHANGES = 300
+NAMES = 1000
+DNS_PORT = 15353
 PRIVATE = rules.TableSettings(
     "pinnace-bench", "pnbench", ipaddress.IPv4Network("10.200.0.0/16"), ipaddress.IPv4Network("10.201.0.0/16")
 )
@@ -134,7 +144,16 @@ def _in_namespace(answers: Any) -> None:
     answers.put(asyncio.run(_proxy()))
 
 
-def measure(report: rows.Report) -> None:
+def measure(report: rows.Report, seconds: int) -> None:
+    if report.wants("P10"):
+        measure_proxy(report)
+    if report.wants("P11"):
+        if shutil.which("dnsperf") is None:
+            sys.exit("bench: dnsperf is missing: apt-get install -y dnsperf")
+        measure_names(report, seconds)
+
+
+def measure_proxy(report: rows.Report) -> None:
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
     child = context.Process(target=_in_namespace, args=(answers,))
@@ -147,3 +166,45 @@ def measure(report: rows.Report) -> None:
         "P10",
         f"p50 {statistics.median(times) * 1000:.1f} ms, p99 {times[int(len(times) * 0.99)] * 1000:.1f} ms",
     )
+
+
+def _serve_names(ready: Any, stop: Any, answers: Any) -> None:
+    async def main() -> None:
+        services, slices = Store(), Store()
+        slices.add_index(cluster_view.BY_SERVICE, loop.service_of_slice)
+        view = cluster_view.ClusterView(services, slices)  # type: ignore[arg-type]
+        for index in range(NAMES):
+            services.put(service(index))
+        names = server.DnsServer("cluster.local", view, [], random.Random(0))
+        await names.start("127.0.0.1", DNS_PORT)
+        process.settle_memory()
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        ready.set()
+        await asyncio.to_thread(stop.wait)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        answers.put(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        await names.stop()
+
+    asyncio.run(main())
+
+
+def measure_names(report: rows.Report, seconds: int) -> None:
+    """`dnsperf` asks for NAMES Services in turn, half of the questions for AAAA as clients do."""
+    context = multiprocessing.get_context("spawn")
+    ready, stop, answers = context.Event(), context.Event(), context.Queue()
+    child = context.Process(target=_serve_names, args=(ready, stop, answers))
+    child.start()
+    ready.wait(60)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as questions:
+        for index in range(NAMES):
+            for kind in ("A", "AAAA"):
+                questions.write(f"service-{index}.default.svc.cluster.local {kind}\n")
+        questions.flush()
+        arguments = ["-s", "127.0.0.1", "-p", str(DNS_PORT), "-d", questions.name, "-l", str(seconds), "-c", "8"]
+        shown = subprocess.run(["dnsperf", *arguments], check=True, capture_output=True, text=True).stdout
+    stop.set()
+    burnt = answers.get(timeout=60)
+    child.join()
+    completed = int(re.search(r"Queries completed:\s+(\d+)", shown).group(1))  # type: ignore[union-attr]
+    lost = int(re.search(r"Queries lost:\s+(\d+)", shown).group(1))  # type: ignore[union-attr]
+    report.add("P11", f"{completed / burnt:,.0f} ({completed / seconds:,.0f}/s served, {lost} lost)")

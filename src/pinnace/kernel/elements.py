@@ -6,6 +6,7 @@ as the packet has them (a mark: the machine's own order).
 """
 
 import dataclasses
+import functools
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,9 +23,11 @@ Element = tuple[bytes, bytes]
 
 
 def data(value: bytes) -> bytes:
-    return netlink.nested(2, netlink.attribute(1, value))
+    """A value is a concatenation like a key."""
+    return _head_of_value(len(value)) + value
 
 
+@functools.cache
 def goto(chain: str) -> bytes:
     name = netlink.attribute(2, chain.encode() + b"\0")
     return netlink.nested(2, netlink.nested(2, netlink.attribute(1, struct.pack("!i", _GOTO)), name))
@@ -95,4 +98,18 @@ def _bodies(table: str, change: Change) -> Iterator[tuple[int, str, bytes]]:
 
 
 def _element(key: bytes, value: bytes) -> bytes:
-    return netlink.nested(1, netlink.nested(1, netlink.attribute(1, key)), value)
+    return _head_of_element(len(key), len(value)) + key + value
+
+
+# Elements of one map have keys of one length: what precedes them is the same in all.
+
+
+@functools.cache
+def _head_of_value(length: int) -> bytes:
+    return netlink.nested(2, netlink.attribute(1, bytes(length)))[:-length]
+
+
+@functools.cache
+def _head_of_element(key_length: int, value_length: int) -> bytes:
+    key = netlink.nested(1, netlink.attribute(1, bytes(key_length)))
+    return netlink.nested(1, key, bytes(value_length))[: -key_length - value_length]

@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pinnace.kernel import elements
 from pinnace.net import rules
@@ -28,16 +28,15 @@ _PORT = struct.Struct("!H2x")
 _MARK = struct.Struct("=I")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
+    # A tuple, as Front is: there are tens of thousands, and the garbage collector need not look at tuples of plain values.
     address: str
     port: int
     is_local: bool
     """On this node."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Front:
+class Front(NamedTuple):
     """`address` "": a node port."""
 
     address: str
@@ -136,12 +135,12 @@ def changes(old: Mapping[Front, Backends], new: Mapping[Front, Backends]) -> lis
         if old.get(front) == new.get(front):
             continue
         was, now = _elements(front, old.get(front)), _elements(front, new.get(front))
-        for place, value in was.items():
-            if now.get(place) != value:
-                gone[place[0]].append((place[1], b""))
-        for place, value in now.items():
-            if was.get(place) != value:
-                come[place[0]].append((place[1], value))
+        for (name, key), value in was.items():
+            if now.get((name, key)) != value:
+                gone[name].append((key, b""))
+        for (name, key), value in now.items():
+            if was.get((name, key)) != value:
+                come[name].append((key, value))
     steps = [elements.Change(name, is_add=False, elements=found) for name, found in gone.items()]
     return steps + [elements.Change(name, is_add=True, elements=found) for name, found in come.items()]
 
@@ -210,21 +209,23 @@ def _elements(front: Front, backends: Backends | None) -> dict[tuple[str, bytes]
         # A node port without endpoints is refused by the node itself: nothing listens there.
         return {("refused", key): b""} if front.address else {}
     fronts, outside, targets, identities = rules.SERVICE_MAPS if front.address else rules.NODE_PORT_MAPS
-    found = {(fronts, key): _verdict(backends.inside)}
+    found: dict[tuple[str, bytes], bytes] = {(fronts, key): _verdict(backends.inside)}
     if backends.has_outside:
         found[outside, key] = _verdict(backends.outside)
     has_affinity = any(pick.affinity_seconds for pick in backends.picks)
     has_local = any(pick.is_local for pick in backends.picks)
-    numbers = list(_identities(backends.endpoints)) if has_affinity else []
-    for index, endpoint in enumerate(backends.endpoints):
-        target = elements.data(socket.inet_aton(endpoint.address) + _PORT.pack(endpoint.port))
-        marks = [index, rules.LOCAL + index] if has_local and endpoint.is_local else [index]
-        for mark in marks:
-            found[targets, key + _MARK.pack(mark)] = target
-            if has_affinity:
-                found[identities, key + _MARK.pack(mark)] = elements.data(_MARK.pack(numbers[index]))
-        if has_affinity:
-            found[targets, key + _MARK.pack(numbers[index])] = target
+    data = [elements.data(socket.inet_aton(one.address) + _PORT.pack(one.port)) for one in backends.endpoints]
+    numbered = list(enumerate(data))
+    if has_local:
+        numbered += [(rules.LOCAL + index, data[index]) for index in range(backends.local_count)]
+    for mark, target in numbered:
+        found[targets, key + _MARK.pack(mark)] = target
+    if has_affinity:
+        numbers = [_MARK.pack(number) for number in _identities(backends.endpoints)]
+        for number, target in zip(numbers, data, strict=True):
+            found[targets, key + number] = target
+        for mark, _ in numbered:
+            found[identities, key + _MARK.pack(mark)] = elements.data(numbers[mark % rules.LOCAL])
     return found
 
 
