@@ -7,13 +7,14 @@ authorisation, admission and watches are the same as over the network.
 """
 
 import asyncio
+import importlib
 import pathlib
 import sys
 
 from pinnace.apiserver import envelope, users
 from pinnace.apiserver import server as apiserver
 from pinnace.apiserver import settings as apiserver_settings
-from pinnace.assemble import addons, loops, places, process, settings
+from pinnace.assemble import addons, places, process, settings
 from pinnace.client import client, transport
 from pinnace.kit import clock, tasks
 from pinnace.store import sqlite
@@ -37,6 +38,9 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     await listener.start("", cluster.port, context)
     try:
         async with tasks.Supervisor(time) as supervisor:
+            # Only now, and beside the loop: controllers and the scheduler (numpy) take almost as long to import as all the rest, and the
+            # API can answer without them.
+            loops = await asyncio.to_thread(importlib.import_module, "pinnace.assemble.loops")
             loops.start(supervisor, clients, where, cluster, time)
             process.settle_memory()
             await stopped_or_failed(store)
