@@ -5,7 +5,7 @@ from typing import Any
 
 from pinnace.api import selectors
 from pinnace.client import resources
-from pinnace.controllers import loop, objects
+from pinnace.controllers import labelled, loop, objects
 from pinnace.controllers import view as views
 
 Object = dict[str, Any]
@@ -29,8 +29,8 @@ def publishes_not_ready(service: Object) -> bool:
 def pods_of(view: views.View, service: Object) -> Iterable[Object]:
     """Every pod that the selector matches and that has an address and is not finished."""
     selector = selectors.from_labels(service["spec"]["selector"])
-    for pod in view.list(resources.PODS, objects.namespace_of(service)):
-        if selector.matches(objects.labels_of(pod)) and addresses_of(pod) and not objects.is_pod_terminal(pod):
+    for pod in labelled.pods_of(view, objects.namespace_of(service), selector):
+        if addresses_of(pod) and not objects.is_pod_terminal(pod):
             yield pod
 
 
@@ -87,14 +87,21 @@ def hostname_of(pod: Object, service: Object) -> str:
 
 
 def service_keys_of_pod(view: views.View, pod: Object) -> Iterable[objects.Key]:
-    labels = objects.labels_of(pod)
-    for service in view.list(resources.SERVICES, objects.namespace_of(pod)):
-        wanted = service["spec"].get("selector")
-        if wanted and wanted.items() <= labels.items():
-            yield objects.key_of(service)
+    namespace, labels = objects.namespace_of(pod), objects.labels_of(pod)
+    for key, text in labels.items():
+        for service in view.by_index(resources.SERVICES, "selector", labelled.value(namespace, key, text)):
+            if service["spec"]["selector"].items() <= labels.items():
+                yield objects.key_of(service)
+
+
+def _index_by_selector(service: Object) -> Iterable[str]:
+    """By one of the labels that it wants: a pod that has them all has that one."""
+    wanted = service["spec"].get("selector")
+    return [labelled.value(objects.namespace_of(service), *min(wanted.items()))] if wanted else ()
 
 
 WATCHES = (
     loop.Watch(resources.SERVICES, loop.own_key),
     loop.Watch(resources.PODS, service_keys_of_pod),
 )
+INDEXES: tuple[views.Index, ...] = (labelled.PODS, (resources.SERVICES, "selector", _index_by_selector))

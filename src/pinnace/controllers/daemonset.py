@@ -6,12 +6,13 @@ surge; a rolling update takes at most maxUnavailable pods away, counting nodes w
 """
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pinnace.client import resources
+from pinnace.client import client, resources
 from pinnace.controllers import actions, affinity, claims, eviction, loop, objects, replicaset, revisions
 from pinnace.controllers import view as views
+from pinnace.kit import backoff, clock
 
 Object = dict[str, Any]
 
@@ -31,7 +32,42 @@ _ON_HOST_NETWORK: Object = {
     "effect": "NoSchedule",
 }
 # A pod that fails at once would else be made and deleted as fast as we can.
-FAILED_PAUSE_SECONDS = 5.0
+FAILURES = backoff.Backoff(first=1.0, limit=900.0)
+Failures = Mapping[str, int]
+"""How often a pod of this DaemonSet failed on each node, one soon after the other."""
+
+
+class FailedPods:
+    """Remembers, by our own clock, how often pods fail: they are deleted, so nothing else does."""
+
+    def __init__(self, time: clock.Clock) -> None:
+        self._clock = time
+        self._nodes: dict[tuple[str, int], dict[str, tuple[int, str, float]]] = {}
+        """By DaemonSet and generation, by node: number of failures, uid of the last pod that failed, when it was seen."""
+
+    async def observe(self, api: client.Client, view: views.View, key: objects.Key) -> Failures:
+        daemon = view.get(resources.DAEMON_SETS, *key)
+        if daemon is None:
+            return {}
+        now = self._clock.monotonic()
+        self._forget(now)
+        # What is changed may work: it is tried at once.
+        generation = daemon["metadata"].get("generation", 0)
+        found = self._nodes.setdefault((objects.uid_of(daemon), generation), {})
+        for pod in view.by_index(resources.PODS, "controller", objects.uid_of(daemon)):
+            if objects.is_pod_terminal(pod) and not objects.is_deleting(pod):
+                count, last, _ = found.get(node_of(pod), (0, "", 0.0))
+                if last != objects.uid_of(pod):
+                    found[node_of(pod)] = (count + 1, objects.uid_of(pod), now)
+        return {node: count for node, (count, _, _) in found.items()}
+
+    def _forget(self, now: float) -> None:
+        for key, nodes in list(self._nodes.items()):
+            for node, (_, _, seen) in list(nodes.items()):
+                if now - seen > 2 * FAILURES.limit:
+                    del nodes[node]
+            if not nodes:
+                del self._nodes[key]
 
 
 def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
@@ -126,6 +162,7 @@ class _Sync:
         self._update = update
         self._now = now
         self._pods = pods
+        self._failures: Failures = view.live or {}
         self._nodes = {objects.name_of(node): node for node in view.list(resources.NODES)}
         self._by_node: dict[str, list[Object]] = {}
         for pod in pods:
@@ -180,7 +217,10 @@ class _Sync:
                 surplus += [*present, *ended] if node is not None else []
                 continue
             for pod in ended:
-                wait = FAILED_PAUSE_SECONDS - (self._now - objects.created(pod)).total_seconds()
+                # The first failure is replaced at once, each further one later: counted from when the pod was made.
+                failures = self._failures.get(name, 1)
+                pause = FAILURES.delay(failures - 2) if failures > 1 else 0.0
+                wait = pause - (self._now - objects.created(pod)).total_seconds()
                 if wait > 0:
                     told.append(actions.Requeue(wait))
                 else:
@@ -336,7 +376,7 @@ def _all(view: views.View, node: Object) -> Iterable[objects.Key]:
     return [objects.key_of(daemon) for daemon in view.list(resources.DAEMON_SETS)]
 
 
-def controller() -> loop.Controller:
+def controller(time: clock.Clock) -> loop.Controller:
     return loop.Controller(
         name="daemonset",
         user="daemon-set-controller",
@@ -351,6 +391,7 @@ def controller() -> loop.Controller:
             (resources.PODS, "orphan", objects.index_orphans),
             (resources.CONTROLLER_REVISIONS, "controller", objects.index_by_controller),
         ),
+        observe=FailedPods(time).observe,
         plan=plan,
         workers=2,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from pinnace.api import selectors
 from pinnace.client import resources
-from pinnace.controllers import actions, loop, objects
+from pinnace.controllers import actions, labelled, loop, objects
 from pinnace.controllers import view as views
 from pinnace.kit import clock
 
@@ -22,6 +22,7 @@ _SCALES = {
     "ReplicaSet": resources.REPLICA_SETS,
     "Deployment": resources.DEPLOYMENTS,
     "StatefulSet": resources.STATEFUL_SETS,
+    "ReplicationController": resources.REPLICATION_CONTROLLERS,
 }
 
 
@@ -30,7 +31,7 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     if budget is None:
         return []
     selector = selectors.from_object(budget["spec"].get("selector"))
-    pods = [pod for pod in view.list(resources.PODS, key[0]) if selector.matches(objects.labels_of(pod))]
+    pods = labelled.pods_of(view, key[0], selector)
     promised, wait = _promised(budget, pods, now)
     healthy = sum(
         1
@@ -169,5 +170,6 @@ def controller() -> loop.Controller:
             loop.Watch(resources.PODS, _budgets_of_pod),
             *(loop.Watch(resource, _budgets_in_namespace) for resource in _SCALES.values()),
         ),
+        indexes=(labelled.PODS,),
         plan=plan,
     )

@@ -101,5 +101,6 @@ def controller() -> loop.Controller:
     return loop.Controller(
         name="endpoint",
         watches=(*backends.WATCHES, loop.Watch(resources.ENDPOINTS, loop.own_key)),
+        indexes=backends.INDEXES,
         plan=plan,
     )

@@ -245,6 +245,6 @@ def controller() -> loop.Controller:
         name="endpointslice",
         watches=(*backends.WATCHES, loop.Watch(resources.ENDPOINT_SLICES, _service_of_slice)),
         reads=(resources.NODES,),
-        indexes=((resources.ENDPOINT_SLICES, "service", index_by_service),),
+        indexes=(*backends.INDEXES, (resources.ENDPOINT_SLICES, "service", index_by_service)),
         plan=plan,
     )

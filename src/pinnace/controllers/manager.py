@@ -61,7 +61,7 @@ def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequen
         endpointslice.controller(),
         endpoints.controller(),
         statefulset.controller(),
-        daemonset.controller(),
+        daemonset.controller(time),
         disruption.controller(),
         mirroring.controller(),
         ttl.controller(),

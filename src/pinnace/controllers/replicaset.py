@@ -1,7 +1,8 @@
 """ReplicaSets and ReplicationControllers: as many active pods as asked for, no more.
 
-Two controllers with one plan: the older kind differs in the form of its selector alone. Each watches its kind and Pods. Owns the pods it made or adopted. Guarantees: never more creations than missing pods for any
-state of the caches that shows its own last writes; a scale-down removes what hurts least first.
+Two controllers with one plan: the older kind differs in the form of its selector alone. Each watches its kind and Pods. Owns
+the pods it made or adopted. Guarantees: never more creations than missing pods for any state of the caches that shows its own
+last writes; a scale-down removes what hurts least first.
 """
 
 import dataclasses

@@ -22,6 +22,7 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 BETA_STORAGE_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+IS_DEFAULT = ("storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 CLAIMS = resources.PERSISTENT_VOLUME_CLAIMS
 VOLUMES = resources.PERSISTENT_VOLUMES
@@ -31,6 +32,21 @@ def class_of(obj: Object) -> str:
     """Of a claim or a volume; "" is the class of what has none."""
     annotated = objects.annotations_of(obj).get(BETA_CLASS)
     return annotated if annotated is not None else obj["spec"].get("storageClassName") or ""
+
+
+def _has_class(claim: Object) -> bool:
+    """Even "" is one: it asks for volumes without a class."""
+    return BETA_CLASS in objects.annotations_of(claim) or claim["spec"].get("storageClassName") is not None
+
+
+def _is_default(storage: Object) -> bool:
+    return any(objects.annotations_of(storage).get(name) == "true" for name in IS_DEFAULT)
+
+
+def default_class(view: views.View) -> Object | None:
+    """The class of claims that name none: of several the newest, then the first by name."""
+    found = [each for each in view.list(resources.STORAGE_CLASSES) if _is_default(each)]
+    return max(sorted(found, key=objects.name_of), key=objects.created, default=None)
 
 
 # -- claims
@@ -100,6 +116,10 @@ def _plan_unbound(view: views.View, claim: Object) -> list[actions.Action]:
     volume = find_match(view, claim, only_reserved=is_waiting)
     if volume is not None:
         return _bind(volume, claim)
+    default = None if _has_class(claim) else default_class(view)
+    if default is not None:
+        wanted = {**claim["spec"], "storageClassName": objects.name_of(default)}
+        return [actions.Update(CLAIMS, {**claim, "spec": wanted})]
     if is_waiting:
         told = _waiting(view, claim)
     elif storage is not None:
@@ -379,7 +399,8 @@ def _claims_of_class(view: views.View, storage: Object) -> Iterable[objects.Key]
     return [
         objects.key_of(claim)
         for claim in view.list(CLAIMS)
-        if class_of(claim) == name and not claim["spec"].get("volumeName")
+        if not claim["spec"].get("volumeName")
+        and (class_of(claim) == name or (_is_default(storage) and not _has_class(claim)))
     ]
 
 

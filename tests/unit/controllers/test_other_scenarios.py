@@ -90,6 +90,75 @@ def test_failed_daemon_pods_are_replaced() -> None:
     control_plane.run(test)
 
 
+def test_daemon_pods_that_keep_failing_are_replaced_later_and_later() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.DAEMON_SETS, daemon())
+        await asyncio.sleep(60)
+        made = [event for event in await plane.list(resources.EVENTS) if event["reason"] == "SuccessfulCreate"]
+        # At 0, 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 seconds, more or less.
+        assert 6 <= sum(event["count"] for event in made) <= 8
+        await plane.patch(resources.DAEMON_SETS, "agent", {"spec": {"template": {"spec": {"hostNetwork": True}}}})
+        await asyncio.sleep(2)
+        assert {bool(pod["spec"].get("hostNetwork")) for pod in await plane.list(resources.PODS)} == {True}
+
+    def make(plane: control_plane.ControlPlane) -> control_plane.Node:
+        return control_plane.Node(
+            plane, start_seconds=0.5, decide=lambda pod: control_plane.finished(plane.time, "Failed", 1)
+        )
+
+    control_plane.run(test, node=make)
+
+
+def test_a_claim_without_a_class_gets_the_default_when_there_is_one() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        await plane.create(resources.PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": "any"}, "spec": spec})
+        none = {"metadata": {"name": "none"}, "spec": {**spec, "storageClassName": ""}}
+        await plane.create(resources.PERSISTENT_VOLUME_CLAIMS, none)
+        await asyncio.sleep(20)
+        for name, default in (("plain", "false"), ("usual", "true")):
+            annotations = {"storageclass.kubernetes.io/is-default-class": default}
+            made = {"metadata": {"name": name, "annotations": annotations}, "provisioner": "example.com/x"}
+            await plane.create(resources.STORAGE_CLASSES, made)
+            await asyncio.sleep(2)
+        claims = {each["metadata"]["name"]: each for each in await plane.list(resources.PERSISTENT_VOLUME_CLAIMS)}
+        assert claims["any"]["spec"]["storageClassName"] == "usual"
+        assert claims["none"]["spec"]["storageClassName"] == ""
+
+    control_plane.run(test)
+
+
+def test_a_service_follows_labels_and_selectors_as_they_change() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        spec = {"ports": [{"port": 80}], "selector": {"app": "web", "tier": "front"}}
+        await plane.create(resources.SERVICES, {"metadata": {"name": "web"}, "spec": spec})
+        for name, labels in (("a", {"app": "web", "tier": "front"}), ("b", {"app": "web"}), ("c", {"app": "other"})):
+            pod = control_plane.template("web")
+            pod["metadata"] = {"name": name, "labels": labels}
+            await plane.create(resources.PODS, pod)
+
+        async def behind() -> set[str]:
+            selector = "kubernetes.io/service-name=web"
+            slices = await plane.list(resources.ENDPOINT_SLICES, label_selector=selector)
+            found = {each["targetRef"]["name"] for one in slices for each in one["endpoints"]}
+            subsets = (await plane.get(resources.ENDPOINTS, "web")).get("subsets", ())
+            older = {each["targetRef"]["name"] for one in subsets for each in one["addresses"]}
+            assert found == older
+            return found
+
+        await asyncio.sleep(3)
+        assert await behind() == {"a"}
+        await plane.patch(resources.PODS, "b", {"metadata": {"labels": {"tier": "front"}}})
+        await plane.patch(resources.PODS, "a", {"metadata": {"labels": {"app": "none"}}})
+        await asyncio.sleep(2)
+        assert await behind() == {"b"}
+        await plane.patch(resources.SERVICES, "web", {"spec": {"selector": {"app": "other", "tier": None}}})
+        await asyncio.sleep(2)
+        assert await behind() == {"c"}
+
+    control_plane.run(test)
+
+
 def test_a_budget_says_how_many_pods_may_go() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         budget = {"metadata": {"name": "web"}, "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}}
