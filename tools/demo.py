@@ -25,7 +25,7 @@ def main() -> None:
     for name in ("api", "web"):
         run("kubectl", "-n", "shop", "rollout", "status", f"deployment/{name}", "--timeout=180s")
     service = json.loads(pinnace("kubectl", "-n", "shop", "get", "service", "web", "-o", "json", capture=True))
-    url = f"http://localhost:{service['spec']['ports'][0]['nodePort']}/"
+    url = f"http://127.0.0.1:{service['spec']['ports'][0]['nodePort']}/"
     wait_answer(url)
     up = json.loads(pinnace("up", "--output", "json", "--quiet", capture=True))
     print(
