@@ -29,6 +29,7 @@ async def create(here: machine.Machine, spec: interface.ContainerSpec) -> interf
         raise interface.StartError("no command specified")
     record = _new_record(here, spec, image)
     here.names[spec.name] = record.id
+    here.prepare_moves()
     try:
         user = await asyncio.to_thread(prepare, here, record, image)
         record = dataclasses.replace(record, user=user)

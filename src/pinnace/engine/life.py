@@ -18,6 +18,7 @@ def places(here: machine.Machine, record: records.ContainerRecord) -> monitor.Pl
 
 async def start(here: machine.Machine, container_id: str) -> interface.Container:
     record = here.find(container_id)
+    here.prepare_moves()
     async with here.live(record.id).lock:
         record = here.find(record.id)
         if not record.status.can_start:

@@ -11,7 +11,7 @@ import os
 import pathlib
 
 from pinnace.engine import events, interface, records
-from pinnace.kernel import capabilities, cgroups, mounts, paths
+from pinnace.kernel import capabilities, cgroup_moves, cgroups, mounts, paths
 from pinnace.kit import clock, tasks
 from pinnace.oci import configuration, images
 
@@ -80,6 +80,7 @@ class Machine:
         self.names: dict[str, str] = {}
         self.image_mounts: dict[pathlib.Path, records.ImageMount] = {}
         self._live: dict[str, Live] = {}
+        self._moves: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Let go of everything held; containers go on."""
@@ -176,6 +177,12 @@ class Machine:
     def tell(self, kind: events.EventType, record: records.ContainerRecord) -> None:
         exit_code = record.exit_code if kind == "die" else 0
         self.bus.publish(interface.ContainerEvent(kind, record.id, record.spec.sandbox, exit_code, self.now_ns()))
+
+    def prepare_moves(self) -> None:
+        """A container is about to be created in its group: let the kernel's wait for that pass beside the work before it."""
+        if self._moves is None or self._moves.done():
+            work = asyncio.to_thread(cgroup_moves.prepare, self.cgroups.layout)
+            self._moves = self.supervisor.spawn("prepare moves", work)
 
     def layers_in_use(self) -> set[str]:
         self.drop_stale_image_mounts()

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from pinnace.kernel import capabilities, cgroups, mounts, paths, process
+from pinnace.kernel import capabilities, cgroup_moves, cgroups, mounts, paths, process
 
 LINE = "36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 shared:7 - ext3 /dev/root rw,errors=continue"
 
@@ -231,3 +231,19 @@ def test_the_mounts_below_a_folder_are_those_of_the_whole_table() -> None:
     for folder in (pathlib.Path("/proc"), pathlib.Path("/sys"), pathlib.Path("/dev")):
         below = [each for each in every if each == folder or folder in each.parents]
         assert list(mounts.mounts_below(folder)) == below[::-1]
+
+
+def test_the_own_groups_are_read_under_v1_and_v2() -> None:
+    assert cgroup_moves.read_own_groups("4:cpu,cpuacct:/a\n1:name=systemd:/b\n0::/c\n") == {
+        "cpu": "/a",
+        "cpuacct": "/a",
+        "systemd": "/b",
+        "": "/c",
+    }
+    assert cgroup_moves.read_own_groups()
+
+
+def test_preparing_moves_leaves_every_process_where_it_is() -> None:
+    before = pathlib.Path("/proc/self/cgroup").read_text()
+    cgroup_moves.prepare(cgroups.Cgroups.discover().layout)
+    assert pathlib.Path("/proc/self/cgroup").read_text() == before
