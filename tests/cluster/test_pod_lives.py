@@ -4,13 +4,13 @@ start at once; each test waits for what it is about."""
 import json
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pinnace.testing.cluster import Cluster
+from pinnace.testing.cluster import wait_until as until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.privileged]
 
@@ -148,15 +148,6 @@ class Lives:
 
 def _of_reason(state: Object | None, reason: str) -> Object | None:
     return state if state is not None and state.get("reason") == reason else None
-
-
-def until(find: Callable[[], Any], seconds: float = 40) -> Any:
-    """What `find` finds as soon as it finds something."""
-    deadline = time.monotonic() + seconds
-    while not (found := find()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")

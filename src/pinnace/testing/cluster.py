@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pinnace.assemble import places
@@ -64,6 +65,15 @@ def run(command: list[str], *, check: bool, timeout: float = 120, **kwargs: Any)
     if check and done.returncode != 0:
         raise CommandFailed(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def wait_until(find: Callable[[], Any], seconds: float = 40) -> Any:
+    """What `find` finds as soon as it finds something."""
+    deadline = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < deadline, "nothing was found in time"
+        time.sleep(0.1)
+    return found
 
 
 def free_port() -> int:
