@@ -92,7 +92,7 @@ def stay(
     """Become the cluster's supervisor. A process beside it waits until everything is ready and says so, also to systemd."""
     with _prepared(options, tell) as (where, cluster):
         if "supervisor" in processes.running(where):
-            raise LifecycleError(f"the cluster in {where.data} runs already in the background; `pinnace down` stops it")
+            raise LifecycleError(f"the cluster in {where.data} runs already; `pinnace down` stops it")
         processes.write(where.pid_file("supervisor"), os.getpid())
     _in_background(lambda: _announce(options, where, cluster, tell, when_ready, when_failed))
     arguments = processes.command("supervisor", where.data)
@@ -193,7 +193,8 @@ def _decide(
         )
     wanted = change(present, options)
     if not running:
-        return dataclasses.replace(wanted, node_ip=settings.own_address())
+        port = settings.free_port(present.kubelet_port)
+        return dataclasses.replace(wanted, node_ip=settings.own_address(), kubelet_port=port)
     if dataclasses.replace(wanted, name=present.name) != present:
         raise LifecycleError(
             f"the cluster in {where.data} runs with port {present.port}, {'a' if present.node else 'no'} node and log level "
@@ -238,12 +239,18 @@ def _require_possible(where: places.Places, cluster: settings.Cluster, running: 
 
 def local_addresses() -> frozenset[ipaddress.IPv4Address]:
     """Every IPv4 address of this machine's interfaces, from the kernel's routing table."""
+    return parse_addresses(pathlib.Path("/proc/net/fib_trie").read_text())
+
+
+def parse_addresses(fib_trie: str) -> frozenset[ipaddress.IPv4Address]:
+    """A leaf (`|-- 10.0.0.1`) is one address, followed by a line for each kind of route to it."""
     found = set()
-    previous = ""
-    for line in pathlib.Path("/proc/net/fib_trie").read_text().splitlines():
-        if "/32 host LOCAL" in line:
-            found.add(ipaddress.IPv4Address(previous))
-        previous = line.rpartition(" ")[2]
+    leaf = ""
+    for line in fib_trie.splitlines():
+        if "|--" in line:
+            leaf = line.split()[-1]
+        elif "/32 host LOCAL" in line:
+            found.add(ipaddress.IPv4Address(leaf))
     return frozenset(found)
 
 
@@ -343,7 +350,7 @@ def _stop_processes(where: places.Places) -> None:
 def _tear_down_node(where: places.Places) -> None:
     """In a process of its own: it must enter the node's mount namespace, which only a single-threaded process can."""
     log = os.open(where.log_of("node"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-    arguments = processes.command("node", where.data, "--tear-down")
+    arguments = processes.command("tear-down", where.data)
     actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
     pid = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions)
     os.close(log)

@@ -1,12 +1,10 @@
 """The node process: kubelet, proxy, DNS and engine. Root.
 
-    python -m pinnace.assemble.node DATA_DIR               run
-    python -m pinnace.assemble.node DATA_DIR --tear-down   stop every container, take everything of ours off the machine
+    python -m pinnace.assemble.node DATA_DIR
 
 Runs in a mount namespace of its own (see docs/architecture.md), entered before anything makes a thread.
 """
 
-import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -14,16 +12,15 @@ import pathlib
 import random
 import sys
 
-from pinnace.assemble import connect, node_control, places, process, settings
+from pinnace.assemble import connect, machine, node_control, places, process, settings
 from pinnace.client import client, events, informer, resources
 from pinnace.dns import cluster_view
 from pinnace.dns import server as dns
-from pinnace.engine import engine as engines
-from pinnace.kernel import cgroups, namespaces
+from pinnace.kernel import namespaces
 from pinnace.kit import backoff, clock, tasks
 from pinnace.kubelet import agent, endpoint
 from pinnace.kubelet import settings as kubelet_settings
-from pinnace.net import bridge, rules
+from pinnace.net import bridge
 from pinnace.proxy import loop as proxy
 from pinnace.web import server as web_server
 from pinnace.web import tls
@@ -31,8 +28,6 @@ from pinnace.web import tls
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 3.0
-TEAR_DOWN_SECONDS = 5.0
-"""For containers to end by themselves; what matters to them is on the disk well before."""
 RETRY = backoff.Backoff(first=0.02, limit=1.0)
 
 
@@ -40,9 +35,9 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     time = clock.SystemClock()
     api = connect.over_tls(where.pki, cluster.url, "node", user_agent="kubelet")
     proxy_api = connect.over_tls(where.pki, cluster.url, "proxy", user_agent="kube-proxy")
-    engine = make_engine(where, cluster, time)
+    engine = machine.engine(where, cluster, time)
     await engine.open()
-    network = bridge.BridgeNetwork(network_settings(where, cluster, await pod_range(api, cluster, time)))
+    network = bridge.BridgeNetwork(machine.network(where, cluster, await pod_range(api, cluster, time)))
     await network.open()
     recorder = events.EventRecorder(api, "kubelet", time, host=cluster.node_name)
     volumes_api = connect.over_tls(where.pki, cluster.url, "volumes", user_agent="kubelet")
@@ -75,22 +70,6 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
         await volumes_api.close()
         await proxy_api.close()
         await api.close()
-
-
-def make_engine(where: places.Places, cluster: settings.Cluster, time: clock.Clock) -> engines.Engine:
-    return engines.Engine(where.engine, where.run, cluster.cgroup, time)
-
-
-def network_settings(
-    where: places.Places, cluster: settings.Cluster, node_range: ipaddress.IPv4Network
-) -> bridge.Settings:
-    table = rules.TableSettings(
-        cluster.table,
-        cluster.bridge,
-        ipaddress.IPv4Network(cluster.pod_cidr),
-        ipaddress.IPv4Network(cluster.service_cidr),
-    )
-    return bridge.Settings(table, node_range, ipaddress.IPv4Address(cluster.cluster_dns), where.network_state)
 
 
 def node_settings(where: places.Places, cluster: settings.Cluster) -> kubelet_settings.Settings:
@@ -153,31 +132,10 @@ def start_services(
     return dns.DnsServer(cluster.cluster_domain, view, upstreams, random.Random())  # noqa: S311 - the order of addresses
 
 
-async def tear_down(where: places.Places, cluster: settings.Cluster) -> None:
-    """Every container stopped (its stop signal first), every sandbox removed; networks, rules and cgroups gone."""
-    time = clock.SystemClock()
-    engine = make_engine(where, cluster, time)
-    await engine.open()
-    stops = [engine.stop(one.id, TEAR_DOWN_SECONDS) for one in await engine.list() if one.status.is_alive]
-    for outcome in await asyncio.gather(*stops, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            log.warning("a container did not stop: %s", outcome)
-    for container in await engine.list():
-        await engine.remove(container.id, force=True)
-    for sandbox in await engine.list_sandboxes():
-        await engine.remove_sandbox(sandbox.id)
-    await engine.close()
-    network = bridge.BridgeNetwork(network_settings(where, cluster, ipaddress.IPv4Network(cluster.pod_cidr)))
-    await network.purge()
-    await network.close()
-    cgroups.Cgroups.discover().remove(cluster.cgroup)
-
-
 def main() -> None:
     where, cluster = settings.require(pathlib.Path(sys.argv[1]))
     namespaces.enter_or_create_mount_namespace(where.mount_namespace)
-    action = tear_down if "--tear-down" in sys.argv else run
-    process.run(lambda: action(where, cluster), where.log_of("node"), cluster.log_level)
+    process.run(lambda: run(where, cluster), where.log_of("node"), cluster.log_level)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ MODULES = {
     "supervisor": "pinnace.assemble.supervise",
     "server": "pinnace.assemble.server",
     "node": "pinnace.assemble.node",
+    "tear-down": "pinnace.assemble.tear_down",
 }
 
 
-def command(component: str, data_dir: pathlib.Path, *options: str) -> list[str]:
+def command(component: str, data_dir: pathlib.Path) -> list[str]:
     """What starts a process of a cluster. `-P`: a file of the user's working folder is never taken for a module."""
-    return [sys.executable, "-P", "-m", MODULES[component], str(data_dir), *options]
+    return [sys.executable, "-P", "-m", MODULES[component], str(data_dir)]
 
 
 def start_time(pid: int) -> str | None:

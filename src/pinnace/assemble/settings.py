@@ -10,7 +10,7 @@ from pinnace.assemble import places
 from pinnace.kit import files
 
 POD_RANGES = ipaddress.IPv4Network("10.42.0.0/15")
-"""The first cluster on a machine takes 10.42/16 for pods and 10.43/16 for Services, the next 10.44 and 10.45, and so on."""
+"""The usual cluster of a machine takes 10.42/16 for pods and 10.43/16 for Services; others take one of the pairs that follow."""
 MAX_CLUSTERS = 64
 DEFAULT_PORT = 6443
 KUBELET_PORT = 10250
@@ -97,7 +97,7 @@ def decide(
     log_level: str = "info",
 ) -> Cluster:
     """A new cluster's settings. `addresses_in_use` are those of this machine's interfaces."""
-    pod_cidr, service_cidr = free_ranges(addresses_in_use)
+    pod_cidr, service_cidr = free_ranges(addresses_in_use, first_range(where))
     return Cluster(
         name=name,
         id=places.cluster_id(where.data),
@@ -112,11 +112,24 @@ def decide(
     )
 
 
-def free_ranges(in_use: frozenset[ipaddress.IPv4Address]) -> tuple[ipaddress.IPv4Network, ipaddress.IPv4Network]:
-    """The first pair of /16 that no interface of this machine has an address in (a running cluster's bridge has one in each)."""
-    first = int(POD_RANGES.network_address)
-    for index in range(MAX_CLUSTERS):
-        pair = ipaddress.IPv4Network((first + index * 2**17, 15))
+def first_range(where: places.Places) -> int:
+    """Which pair of ranges to try first: 0 for the machine's usual cluster, for others one that depends on their folder.
+
+    A stopped cluster keeps its ranges and nobody sees them in use: were all to try the same ones, the next new cluster would take them.
+    """
+    if where.data == places.default_data_dir(places.DEFAULT_NAME):
+        return 0
+    return 1 + int(places.cluster_id(where.data), 16) % (MAX_CLUSTERS - 1)
+
+
+def free_ranges(
+    in_use: frozenset[ipaddress.IPv4Address], first: int = 0
+) -> tuple[ipaddress.IPv4Network, ipaddress.IPv4Network]:
+    """A pair of /16 that no interface of this machine has an address in (a running cluster's bridge has one in each), from
+    the `first` pair on."""
+    base = int(POD_RANGES.network_address)
+    for offset in range(MAX_CLUSTERS):
+        pair = ipaddress.IPv4Network((base + (first + offset) % MAX_CLUSTERS * 2**17, 15))
         if not any(address in pair for address in in_use):
             pods, services = pair.subnets(1)
             return pods, services

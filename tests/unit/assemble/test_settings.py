@@ -25,6 +25,26 @@ def test_the_first_free_pair_of_ranges_is_taken(in_use: tuple[str, ...], pods: s
     assert [str(network) for network in found] == [pods, services]
 
 
+def test_clusters_of_other_folders_try_ranges_of_their_own_first(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    usual = places.default_data_dir(places.DEFAULT_NAME)
+    assert settings.first_range(places.of(usual)) == 0
+    others = {settings.first_range(places.of(tmp_path / str(number))) for number in range(20)}
+    assert 0 not in others
+    assert len(others) > 10
+    assert all(index < settings.MAX_CLUSTERS for index in others)
+
+
+def test_the_search_for_ranges_goes_round() -> None:
+    last = settings.MAX_CLUSTERS - 1
+    pods, _ = settings.free_ranges(frozenset(), last)
+    assert str(pods) == "10.168.0.0/16"
+    again, _ = settings.free_ranges(frozenset({pods[1]}), last)
+    assert str(again) == "10.42.0.0/16"
+
+
 def test_no_pair_left_is_said(tmp_path: pathlib.Path) -> None:
     taken = frozenset(ADDRESS(int(ADDRESS("10.42.0.1")) + index * 2**17) for index in range(settings.MAX_CLUSTERS))
     with pytest.raises(settings.SettingsError, match="no free address range"):
@@ -36,7 +56,7 @@ def test_settings_are_read_back_as_written(tmp_path: pathlib.Path) -> None:
     cluster = settings.decide(where, name="x", port=7443, node=False, addresses_in_use=frozenset())
     settings.save(where, cluster)
     assert settings.load(where) == cluster
-    assert (cluster.cluster_dns, cluster.kubernetes_service_ip) == ("10.43.0.10", "10.43.0.1")
+    assert cluster.cluster_dns == cluster.kubernetes_service_ip + "0"
     assert len(cluster.bridge) <= 15
 
 

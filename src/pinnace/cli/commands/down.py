@@ -50,6 +50,7 @@ def _stop(target: cluster_options.Target, *, purge: bool, quiet: bool, output_fo
 def _sentence(stopped: lifecycle.Stopped) -> str:
     if not stopped.name:
         return f"No cluster in {stopped.data_dir}: nothing to do"
+    if stopped.purged:
+        return f"Cluster {stopped.name!r} is deleted"
     state = "is stopped" if stopped.was_running else "was not running"
-    data = "and deleted" if stopped.purged else f"its data stays in {stopped.data_dir}"
-    return f"Cluster {stopped.name!r} {state}{' ' if stopped.purged else '; '}{data}"
+    return f"Cluster {stopped.name!r} {state}; its data stays in {stopped.data_dir}"

@@ -1,0 +1,22 @@
+"""What the node and its taking down both have of the machine: the engine and the network of one cluster."""
+
+import ipaddress
+
+from pinnace.assemble import places, settings
+from pinnace.engine import engine as engines
+from pinnace.kit import clock
+from pinnace.net import bridge, rules
+
+
+def engine(where: places.Places, cluster: settings.Cluster, time: clock.Clock) -> engines.Engine:
+    return engines.Engine(where.engine, where.run, cluster.cgroup, time)
+
+
+def network(where: places.Places, cluster: settings.Cluster, node_range: ipaddress.IPv4Network) -> bridge.Settings:
+    table = rules.TableSettings(
+        cluster.table,
+        cluster.bridge,
+        ipaddress.IPv4Network(cluster.pod_cidr),
+        ipaddress.IPv4Network(cluster.service_cidr),
+    )
+    return bridge.Settings(table, node_range, ipaddress.IPv4Address(cluster.cluster_dns), where.network_state)
