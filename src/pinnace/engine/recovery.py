@@ -5,14 +5,18 @@ import dataclasses
 import logging
 import os
 import pathlib
+import signal
 from typing import TypeVar
 
-from pinnace.engine import interface, life, machine, monitor, records
-from pinnace.kernel import mounts, paths
+from pinnace.engine import interface, life, machine, monitor, records, runtime
+from pinnace.kernel import mounts, paths, pidfd
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+MONITOR_SECONDS = 2.0
+"""How long a monitor takes at most to see that its container is gone."""
 
 
 async def recover(here: machine.Machine) -> None:
@@ -44,31 +48,66 @@ def _read_everything(here: machine.Machine) -> None:
 
 async def _settle(here: machine.Machine, record: records.ContainerRecord) -> None:
     descriptor = monitor.open_monitor(record.id, life.places(here, record))
+    try:
+        match record.status:
+            case interface.ContainerStatus.RUNNING if descriptor is not None:
+                life.watch(here, record)
+            case interface.ContainerStatus.RUNNING:
+                await life.record_death(here, record)
+            case interface.ContainerStatus.EXITED:
+                here.live(record.id).died.set()
+                if life.needs_release(here, record):
+                    await life.release(here, record)
+            case _ if descriptor is not None or life.needs_release(here, record):
+                await _settle_started(here, record, descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+async def _settle_started(here: machine.Machine, record: records.ContainerRecord, descriptor: int | None) -> None:
+    """A start was interrupted. What runs its program (or did) is adopted; what only waited to is taken back, as if never tried."""
+    places = life.places(here, record)
+    pid = _started_process(here, record, places)
+    if pid is None:
+        await _take_back(here, record, descriptor)
+        return
+    moment = (places.bundle / "pid").stat().st_mtime_ns
+    running = here.store(
+        dataclasses.replace(record, status=interface.ContainerStatus.RUNNING, pid=pid, started_at=moment)
+    )
+    here.tell("start", running)
     if descriptor is not None:
-        os.close(descriptor)
-    match record.status:
-        case interface.ContainerStatus.RUNNING if descriptor is not None:
-            life.watch(here, record)
-        case interface.ContainerStatus.RUNNING:
-            await life.record_death(here, record)
-        case interface.ContainerStatus.EXITED:
-            here.live(record.id).died.set()
-            if life.needs_release(here, record):
-                await life.release(here, record)
-        case _ if life.needs_release(here, record):
-            await _settle_started(here, record)
+        life.watch(here, running)
+    else:
+        await life.record_death(here, running)
 
 
-async def _settle_started(here: machine.Machine, record: records.ContainerRecord) -> None:
-    """A start was interrupted: its process may run or wait to. Nobody was told that it started, so it is ended."""
-    failed = here.store(
-        dataclasses.replace(
-            record, status=interface.ContainerStatus.EXITED, exit_code=128, finished_at=here.now_ns(),
-            error="the engine ended while the container was being started",
-        )
-    )  # fmt: skip
-    await life.release(here, failed)
-    here.tell("die", failed)
+def _started_process(here: machine.Machine, record: records.ContainerRecord, places: monitor.Places) -> int | None:
+    """The container's process if it was let go on to its program, alive or dead by now."""
+    if not (here.runtime_root / record.id / "status").exists() or runtime.waits(here.runtime_root, record.id):
+        return None
+    try:
+        pid = int((places.bundle / "pid").read_text())
+    except (OSError, ValueError):
+        return None
+    is_dead = monitor.read_exit(record.id, places) is not None
+    # The agent's end may have come between the fifo's removal and the byte that lets the process go.
+    return pid if is_dead or not runtime.is_runtime(pid, record.id) else None
+
+
+async def _take_back(here: machine.Machine, record: records.ContainerRecord, descriptor: int | None) -> None:
+    await life.release(here, record)
+    if descriptor is not None:
+        try:
+            async with asyncio.timeout(MONITOR_SECONDS):
+                await pidfd.wait_dead(descriptor)
+        except TimeoutError:
+            # Still busy with a runtime that makes the container: what that made in the meantime goes too.
+            pidfd.send_signal(descriptor, signal.SIGKILL)
+            await life.release(here, record)
+    # The next start mounts and writes everything anew.
+    await asyncio.to_thread(paths.remove_tree, here.bundle(record.id))
 
 
 def _read(kind: type[T], path: pathlib.Path) -> T | None:

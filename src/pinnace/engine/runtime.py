@@ -41,6 +41,20 @@ def _release(fifo: pathlib.Path) -> bool:
     return True
 
 
+def waits(root: pathlib.Path, container_id: str) -> bool:
+    """Is the container made, but not let go on to its program?"""
+    return (root / container_id / "exec.fifo").exists()
+
+
+def is_runtime(pid: int, container_id: str) -> bool:
+    """Is this process still the runtime itself, about to become the container's program?"""
+    try:
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return words[0] == monitor.RUNTIME.encode() and container_id.encode() in words
+
+
 async def _ask_to_start(root: pathlib.Path, container_id: str) -> None:
     result = await _run(root, "start", container_id)
     if result.code:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pinnace.engine import engine, interface, logs
+from pinnace.engine import engine, interface, life, logs, monitor, runtime
 from pinnace.kernel import cgroups, mounts, paths
 from pinnace.kit import clock
 from pinnace.testing import images
@@ -177,5 +177,68 @@ def test_a_reboot_is_survived(in_world, places) -> None:
         await opened.remove_sandbox("pod")
         await opened.remove("waiting")
         assert await opened.list() == ()
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("script", ["echo ran; sleep 1000", "echo ran; exit 7"])
+def test_a_container_that_was_started_but_not_recorded_is_adopted(in_world, places, script: str) -> None:
+    """The agent's end came between the byte that lets the process go and the record of it: the program ran, and runs once only."""
+
+    async def test(world) -> None:
+        container = await world.engine.create(world.spec("early", script))
+        record = world.engine._here.find(container.id)
+        pid = await monitor.create(record, life.places(world.engine._here, record))
+        await runtime.start(world.engine._here.runtime_root, record.id)
+        await world.wait_log("early", "ran")
+        await world.engine.close()
+        opened = world.engine = engine.Engine(places.root, places.run, places.cgroup, clock.SystemClock())
+        await opened.open()
+        if "exit" in script:
+            assert (await asyncio.wait_for(opened.wait("early"), 20)).exit_code == 7
+        else:
+            found = await opened.inspect("early")
+            assert (found.status, found.pid) == (interface.ContainerStatus.RUNNING, pid)
+            assert (await opened.stop("early", 0)).exit_code == 137
+        assert world.log("early") == "ran\n"
+        await opened.remove("early")
+
+    in_world(test)
+
+
+def test_a_container_that_only_waited_to_start_is_as_if_never_started(in_world, places) -> None:
+    """Nothing of the first try is left, and it can be started again."""
+
+    async def test(world) -> None:
+        container = await world.engine.create(world.spec("early", "echo ran; exit 7"))
+        record = world.engine._here.find(container.id)
+        pid = await monitor.create(record, life.places(world.engine._here, record))
+        await world.engine.close()
+        opened = world.engine = engine.Engine(places.root, places.run, places.cgroup, clock.SystemClock())
+        await opened.open()
+        assert (await opened.inspect("early")).status is interface.ContainerStatus.CREATED
+        assert not pathlib.Path(f"/proc/{pid}").exists()
+        await opened.start("early")
+        assert (await asyncio.wait_for(opened.wait("early"), 20)).exit_code == 7
+        assert world.log("early") == "ran\n"
+        await opened.remove("early")
+
+    in_world(test)
+
+
+def test_a_process_between_fifo_and_byte_is_taken_back(in_world, places) -> None:
+    """The fifo is gone, yet the program was never begun: that shows in what the process runs."""
+
+    async def test(world) -> None:
+        container = await world.engine.create(world.spec("early", "echo ran; exit 7"))
+        record = world.engine._here.find(container.id)
+        pid = await monitor.create(record, life.places(world.engine._here, record))
+        (world.engine._here.runtime_root / record.id / "exec.fifo").unlink()
+        await world.engine.close()
+        opened = world.engine = engine.Engine(places.root, places.run, places.cgroup, clock.SystemClock())
+        await opened.open()
+        assert (await opened.inspect("early")).status is interface.ContainerStatus.CREATED
+        assert not pathlib.Path(f"/proc/{pid}").exists()
+        await opened.remove("early")
 
     in_world(test)
