@@ -74,6 +74,13 @@ def _resources(pod: podspec.Object, node: podspec.Object, others: Sequence[podsp
             f"Node didn't have enough resource: pods, requested: 1, used: {len(others)}, "
             f"capacity: {allocatable.get('pods', '0')}",
         )
+    found = shortage(pod, node, others)
+    return None if found is None else _refuse(found.reason, found.message)
+
+
+def shortage(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+    """The first resource of which the pod wants more than the others leave; its message without the prefix of a refusal."""
+    allocatable = node.get("status", {}).get("allocatable") or {}
     for resource in _requested(pod):
         requested = qos.pod_request(pod, resource)
         if not requested:
@@ -82,7 +89,7 @@ def _resources(pod: podspec.Object, node: podspec.Object, others: Sequence[podsp
         capacity = read(str(allocatable.get(resource, "0")))
         used = sum(qos.pod_request(other, resource) for other in others)
         if used + requested > capacity:
-            return _refuse(
+            return Rejection(
                 f"OutOf{resource}",
                 f"Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, "
                 f"capacity: {capacity}",

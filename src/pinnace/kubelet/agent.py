@@ -30,6 +30,7 @@ from pinnace.kubelet import (
     podfiles,
     podspec,
     references,
+    resizing,
     sandboxes,
     status,
     status_writer,
@@ -102,6 +103,7 @@ class Kubelet:
             references=references.References(self.api, self.time, self._supervisor),
             checker=checker,
             hooks=hooks.Hooks(self.engine, checker, self.time),
+            allocate=self._allocate,
             services=self._services,
             host_resolver=podfiles.parse_resolver(_read(pathlib.Path("/etc/resolv.conf"))),
             host_hosts=_read(pathlib.Path("/etc/hosts")),
@@ -207,6 +209,7 @@ class Kubelet:
             self._on_removed(old)
             return
         uid = podspec.uid(new)
+        self._reconsider_resizes()
         known = self.workers.get(uid)
         if known is not None:
             known.on_pod(new)
@@ -215,6 +218,12 @@ class Kubelet:
         elif podspec.is_being_deleted(new):
             name = f"delete {podspec.full_name(new)}"
             self._supervisor.spawn(name, self._writer.delete(new))
+
+    def _reconsider_resizes(self) -> None:
+        """There may be more room, or less."""
+        for each in self.workers.values():
+            if each.is_resize_pending:
+                each.poke()
 
     def _on_removed(self, pod: client.Object) -> None:
         uid = podspec.uid(pod)
@@ -243,6 +252,10 @@ class Kubelet:
             if each.exists and not podspec.is_terminal({"status": each.status})
         ]
 
+    def _allocate(self, wanted: podspec.Object, granted: podspec.Object) -> resizing.Allocation:
+        others = [each for each in self._admitted() if podspec.uid(each) != podspec.uid(wanted)]
+        return resizing.allocate(wanted, granted, self._node(), others)
+
     def _node(self) -> client.Object:
         return self._nodes.get(None, self.settings.node_name) or self.node.node
 
@@ -264,6 +277,7 @@ class Kubelet:
 
     def _on_finished(self, ended: worker.PodWorker) -> None:
         self.workers.pop(ended.uid, None)
+        self._reconsider_resizes()
         task = self._tasks.pop(ended.uid, None)
         if task is not None:
             task.cancel()

@@ -121,6 +121,7 @@ def security(pod: podspec.Object, container: podspec.Object) -> interface.Securi
     privileged = bool(own.get("privileged"))
     return interface.Security(
         user=_user(user, group),
+        image_groups=common.get("supplementalGroupsPolicy") != "Strict",
         supplemental_groups=tuple(dict.fromkeys(groups)),
         privileged=privileged,
         add_capabilities=tuple(_capability(name) for name in capabilities.get("add") or ()),
@@ -248,6 +249,7 @@ def view(container: interface.Container) -> model.ContainerView:
         created_ns=container.created_at,
         started_ns=container.started_at,
         finished_ns=container.finished_at,
+        user=container.user,
     )
 
 

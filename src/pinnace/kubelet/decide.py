@@ -7,7 +7,7 @@ worker that starts anew (a restart of the agent) goes on where the last one stop
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from pinnace.kubelet import backoffs, model, podspec, steps
+from pinnace.kubelet import backoffs, model, podspec, resizing, steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class _Draft:
         self.waiting: dict[str, model.Waiting] = {}
         self.wake_at: float | None = None
         self.terminate: model.Termination | None = None
+        self._resize_restarts = resizing.left(pod, observed, memory.actual).restart
 
     def plan(self) -> Plan:
         return Plan(tuple(self.actions), self.waiting, self.wake_at, self.terminate)
@@ -88,6 +89,9 @@ class _Draft:
             return
         self._plan_volumes()
         self._plan_sandbox(needed=bool(wanted))
+        if self._plan_resize():
+            # A container never starts in a group that is too narrow for it.
+            return
         for role, container in wanted:
             self._plan_start(role, container)
 
@@ -200,6 +204,17 @@ class _Draft:
         attempt = 0 if old is None else old.attempt + 1
         self.actions.append(steps.CreateSandbox(attempt, "" if old is None else old.id))
 
+    def _plan_resize(self) -> bool:
+        """Whether limits are being changed now."""
+        left = resizing.left(self.pod, self.observed, self.memory.actual)
+        is_stale = self.memory.limits_stale and not left.restart
+        if not self._sandbox_is_ready or not (left.live or is_stale):
+            return False
+        if self._is_due("resize"):
+            self.actions.append(steps.Resize())
+            return True
+        return "resize" in self.memory.in_flight
+
     def _plan_start(self, role: podspec.Role, container: model.Object) -> None:
         name = container["name"]
         if f"start:{name}" in self.memory.in_flight or f"image:{name}" in self.memory.in_flight:
@@ -266,6 +281,8 @@ class _Draft:
         grace = podspec.spec_grace_seconds(self.pod)
         if latest.image and latest.image != container.get("image", ""):
             message, restart = f"Container {name} definition changed", True
+        elif name in self._resize_restarts:
+            message, restart = f"Container {name} resize requires restart", True
         elif role is not podspec.Role.INIT and probes.liveness is False:
             message = f"Container {name} failed liveness probe"
             grace = _probe_grace(container, "livenessProbe", grace)

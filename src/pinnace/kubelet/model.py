@@ -8,6 +8,8 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
+from pinnace.engine import interface
+
 Object = dict[str, Any]
 
 POD_NAME_LABEL = "io.kubernetes.pod.name"
@@ -37,6 +39,8 @@ class SandboxView:
     """Its namespaces live and, unless it uses the host's network, it has an address."""
     addresses: tuple[str, ...] = ()
     created_ns: int = 0
+    limits: interface.Resources | None = None
+    """Of the pod's cgroup."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class ContainerView:
     finished_at: float = 0.0
     is_killed_by_probe: bool = False
     """It was stopped because a probe failed or its definition changed: to be restarted whatever its exit code."""
+    user: interface.User | None = None
     hook_pending: bool = False
     """Its postStart hook has not ended yet: not shown as running so far."""
 
@@ -178,6 +183,14 @@ class Memory:
     """Keys of the actions that are being carried out."""
     retry_at: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Key of an action that failed -> when it may be tried again."""
+    actual: Mapping[str, Object] = dataclasses.field(default_factory=dict)
+    """By container id: the resources that a running container has; those of its spec may have changed since."""
+    limits_stale: bool = False
+    """The pod's cgroup has not the limits that its containers' resources make."""
+    resize_pending: Waiting | None = None
+    """Why the resources that the API wants are not granted."""
+    resize_error: str = ""
+    """Why those that are granted cannot be had."""
     volumes_ready: bool = False
     termination: Termination | None = None
     terminal_status_written: bool = False

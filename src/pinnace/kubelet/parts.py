@@ -1,12 +1,12 @@
 """What the pod workers of a node share."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pinnace.client import client, events, informer
 from pinnace.engine import interface
 from pinnace.kit import clock, tasks
-from pinnace.kubelet import checks, fields, hooks, images, podfiles, references
+from pinnace.kubelet import checks, fields, hooks, images, podfiles, podspec, references, resizing
 from pinnace.kubelet import settings as settings_module
 from pinnace.kubelet.volumes import manager
 from pinnace.net import interface as net
@@ -36,6 +36,8 @@ class Parts:
     references: references.References
     checker: checks.Checker
     hooks: hooks.Hooks
+    allocate: Callable[[podspec.Object, podspec.Object], resizing.Allocation]
+    """(wanted, granted so far) -> what the node grants now."""
     services: informer.Informer
     host_resolver: podfiles.Resolver
     host_hosts: str

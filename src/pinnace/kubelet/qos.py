@@ -1,5 +1,6 @@
 """Resources: requests and limits as the engine needs them, and the pod's quality of service. Pure."""
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 from pinnace.api import quantity
@@ -107,6 +108,20 @@ def pod_resources(pod: podspec.Object) -> interface.Resources | None:
         cpu_quota_us=quota(cpu_limit),
         cpu_period_us=CPU_PERIOD_US,
         memory_bytes=memory_limit,
+    )
+
+
+def widest(left: interface.Resources, right: interface.Resources) -> interface.Resources:
+    """Limits of a group in which what either of the two allows may run."""
+
+    def larger(a: int, b: int) -> int:
+        return max(a, b) if a and b else 0
+
+    return dataclasses.replace(
+        right,
+        cpu_shares=max(left.cpu_shares, right.cpu_shares),
+        cpu_quota_us=larger(left.cpu_quota_us, right.cpu_quota_us),
+        memory_bytes=larger(left.memory_bytes, right.memory_bytes),
     )
 
 

@@ -40,6 +40,7 @@ def view(sandbox: interface.Sandbox, addresses: tuple[str, ...]) -> model.Sandbo
         is_ready=sandbox.is_ready and bool(addresses),
         addresses=addresses,
         created_ns=sandbox.created_at,
+        limits=sandbox.spec.resources,
     )
 
 

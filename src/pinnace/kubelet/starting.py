@@ -118,6 +118,7 @@ class Starter:
         found = podspec.find_container(known.pod, name)
         assert found is not None
         known.record(container)
+        known.actual[container.id] = found[1].get("resources") or {}
         if known.containers[container.id].status.is_alive:
             known.probe_results[container.id] = probes.initial(found[1])
         hook = (found[1].get("lifecycle") or {}).get("postStart")

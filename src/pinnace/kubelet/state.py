@@ -5,7 +5,7 @@ import dataclasses
 
 from pinnace.engine import interface
 from pinnace.kit import clock
-from pinnace.kubelet import containers, launcher, model, parts, podspec, status, termination
+from pinnace.kubelet import containers, launcher, model, parts, podspec, qos, status, termination
 from pinnace.kubelet.volumes import manager
 
 
@@ -24,7 +24,13 @@ class Marks:
 
 class PodState:
     def __init__(self, pod: podspec.Object, shared: parts.Parts) -> None:
+        self.wanted = pod
+        """As the API has it."""
         self.pod = pod
+        """With the resources that the node granted it."""
+        self.actual: dict[str, podspec.Object] = {}
+        self.resize_pending: model.Waiting | None = None
+        self.resize_error = ""
         self.uid = podspec.uid(pod)
         self.sandbox: model.SandboxView | None = None
         self.containers: dict[str, interface.Container] = {}
@@ -85,6 +91,11 @@ class PodState:
     def forget(self, container_id: str) -> None:
         self.containers.pop(container_id, None)
         self.marks.pop(container_id, None)
+        self.actual.pop(container_id, None)
+
+    def pod_containers(self) -> list[podspec.Object]:
+        """Those that have resources: not the ephemeral ones."""
+        return [*podspec.init_containers(self.pod), *podspec.main_containers(self.pod)]
 
     def _termination_message(self, container: interface.Container) -> str:
         seen = containers.view(container)
@@ -120,6 +131,12 @@ class PodState:
             kills=self.kills,
             in_flight=in_flight,
             retry_at=retry_at,
+            actual=self.actual,
+            limits_stale=self.sandbox is not None
+            and (self.sandbox.limits or interface.Resources())
+            != (qos.pod_resources(self.pod) or interface.Resources()),
+            resize_pending=self.resize_pending,
+            resize_error=self.resize_error,
             volumes_ready=self.volumes_ready,
             termination=self.termination,
             terminal_status_written=self.final_written,

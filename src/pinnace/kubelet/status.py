@@ -9,11 +9,20 @@ import datetime
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from pinnace.engine import interface
 from pinnace.kit import clock
-from pinnace.kubelet import model, podspec, qos
+from pinnace.kubelet import model, podspec, qos, resizing
 
 BY_KUBELET = "TerminationByKubelet"
-OWNED_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+OWNED_CONDITIONS = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "PodResizePending",
+    "PodResizeInProgress",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ def make(pod: model.Object, observed: model.Observed, memory: model.Memory, cont
     if ephemerals:
         status["ephemeralContainerStatuses"] = ephemerals
     status["conditions"] = _conditions(pod, old, status, _can_start(observed) and not is_over, context)
+    status["conditions"] += _resize_conditions(pod, observed, memory, status, context) if not is_over else []
     for kept in ("nominatedNodeName", "resize", "resourceClaimStatuses"):
         if kept in old:
             status[kept] = old[kept]
@@ -122,8 +132,17 @@ def _container_status(
         else:
             status["state"] = {"terminated": _terminated(latest)}
     status["lastState"] = last
-    _add_resources(status, container)
+    _add_resources(status, container, memory.actual.get(latest.id) if latest.is_alive else None)
+    if latest.user is not None:
+        status["user"] = {"linux": _user(latest.user)}
     return status
+
+
+def _user(user: interface.User) -> model.Object:
+    shown: model.Object = {"uid": user.uid, "gid": user.gid}
+    if user.groups:
+        shown["supplementalGroups"] = list(user.groups)
+    return shown
 
 
 def _status_without_container(
@@ -257,9 +276,11 @@ def _time(nanoseconds: int) -> str:
     return clock.rfc3339(datetime.datetime.fromtimestamp(nanoseconds / 1e9, datetime.UTC))
 
 
-def _add_resources(status: model.Object, container: model.Object) -> None:
+def _add_resources(status: model.Object, container: model.Object, actual: model.Object | None = None) -> None:
+    """`actual`: what a running container has, where that is known."""
     resources = container.get("resources") or {}
-    status["resources"] = {key: dict(resources[key]) for key in ("limits", "requests") if resources.get(key)}
+    present = resources if actual is None else actual
+    status["resources"] = {key: dict(present[key]) for key in ("limits", "requests") if present.get(key)}
     if resources.get("requests"):
         status["allocatedResources"] = dict(resources["requests"])
     mounts = container.get("volumeMounts")
@@ -414,6 +435,21 @@ def _conditions(
         others = [entry for entry in others if entry["type"] != "DisruptionTarget"]
         made.append(_condition("DisruptionTarget", True, BY_KUBELET, status.get("message", "")))
     return [_finish(entry, before.get(entry["type"]), status, context) for entry in made] + others
+
+
+def _resize_conditions(
+    pod: model.Object, observed: model.Observed, memory: model.Memory, status: model.Object, context: Context
+) -> list[model.Object]:
+    made = []
+    if memory.resize_pending is not None:
+        pending = memory.resize_pending
+        made.append(_condition("PodResizePending", True, pending.reason, pending.message))
+    if memory.resize_error:
+        made.append(_condition("PodResizeInProgress", True, "Error", memory.resize_error))
+    elif resizing.left(pod, observed, memory.actual).is_any:
+        made.append(_condition("PodResizeInProgress", True))
+    before = {entry["type"]: entry for entry in pod.get("status", {}).get("conditions") or ()}
+    return [_finish(entry, before.get(entry["type"]), status, context) for entry in made]
 
 
 def is_own(condition: model.Object) -> bool:

@@ -24,6 +24,15 @@ class PrepareVolumes:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Resize:
+    """Give the pod's cgroup and its running containers the limits that were granted."""
+
+    @property
+    def key(self) -> str:
+        return "resize"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class EnsureImage:
     """Find or pull the image for the next start of `name`."""
 
@@ -75,4 +84,4 @@ class TearDown:
         return "teardown"
 
 
-Step = CreateSandbox | PrepareVolumes | EnsureImage | StartContainer | KillContainer | TearDown
+Step = CreateSandbox | PrepareVolumes | Resize | EnsureImage | StartContainer | KillContainer | TearDown

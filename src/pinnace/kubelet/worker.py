@@ -21,6 +21,8 @@ from pinnace.kubelet import (
     podspec,
     prober,
     probes,
+    resizer,
+    resizing,
     starting,
     state,
     status,
@@ -58,6 +60,7 @@ class PodWorker:
         self._flights = flights.Flights(podspec.full_name(pod), shared.supervisor, shared.time, self.poke)
         self._volumes = pod_volumes.PodVolumes(self._state, shared, self._flights, self.poke)
         self._starter = starting.Starter(self._state, shared, self._flights, self.poke, self._launch)
+        self._resizer = resizer.Resizer(self._state, shared)
         self._stopper = stopping.Stopper(self._state, shared)
         self._prober = prober.Prober(
             shared.checker, shared.recorder, shared.time, shared.supervisor, self._on_probe_result
@@ -69,11 +72,16 @@ class PodWorker:
         """What the engine has of this pod from before this agent."""
         known = self._state
         known.sandbox = sandbox
+        known.pod = resizing.as_actual(known.wanted)
+        if not resizing.same_pod_resources(known.wanted, known.pod):
+            # Looked at anew with its first turn.
+            known.resize_pending = model.Waiting(resizing.DEFERRED)
         for container in found:
             known.record(container)
             spec = podspec.find_container(known.pod, containers.view(container).name)
             if spec is not None and container.status.is_alive:
                 said = known.pod.get("status") or {}
+                known.actual[container.id] = spec[1].get("resources") or {}
                 known.probe_results[container.id] = probes.adopted(spec[1], container.id, said)
         for view in known.observed().containers:
             if view.attempt > 0:
@@ -81,7 +89,10 @@ class PodWorker:
 
     def on_pod(self, pod: podspec.Object) -> None:
         """The pod as the API shows it now."""
-        before, self._state.pod = self._state.pod, pod
+        before, self._state.wanted = self._state.wanted, pod
+        self._resizer.reconsider()
+        if before["spec"] != pod["spec"]:
+            self._flights.allow_retry("resize")
         if any(before["metadata"].get(key) != pod["metadata"].get(key) for key in ("labels", "annotations")):
             self._volumes.want_refresh()
             self._flights.allow_retry("volumes", "start:")
@@ -123,12 +134,16 @@ class PodWorker:
 
     @property
     def pod(self) -> podspec.Object:
-        """As the API showed it last."""
+        """As the API showed it last, with the resources that the node granted."""
         return self._state.pod
 
     @property
     def is_terminating(self) -> bool:
         return self._state.termination is not None
+
+    @property
+    def is_resize_pending(self) -> bool:
+        return self._state.resize_pending is not None
 
     @property
     def sandbox_id(self) -> str:
@@ -173,6 +188,8 @@ class PodWorker:
         """One look and its consequences. Returns when to look again although nothing changes."""
         self._wake.clear()
         await self._look()
+        if self.is_resize_pending:
+            self._resizer.reconsider()
         now = self._shared.time.monotonic()
         observed = self._state.observed()
         plan = decide.decide(self.pod, observed, self._memory(), now)
@@ -234,6 +251,8 @@ class PodWorker:
                 return await self._starter.create_sandbox(step)
             case steps.PrepareVolumes():
                 return await self._volumes.prepare()
+            case steps.Resize():
+                return await self._resizer.resize()
             case steps.EnsureImage():
                 return await self._starter.ensure_image(step)
             case steps.StartContainer():
