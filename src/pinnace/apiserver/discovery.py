@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -180,3 +180,16 @@ def _discovered_resource(kind: kinds.Kind) -> Object:
             for sub in sorted(kind.subresources, key=lambda sub: sub.name)
         ]
     return entry
+
+
+class Root:
+    """`/`: the paths that there are, as far as they are not objects."""
+
+    def __init__(self, plain: Iterable[str]) -> None:
+        self._plain = frozenset(plain)
+
+    async def paths(self, context: contexts.Context) -> messages.Answer:
+        found = set(self._plain)
+        for kind in context.services.registry.all():
+            found |= {f"/apis/{kind.group}", f"/apis/{kind.api_version}"} if kind.group else {f"/api/{kind.version}"}
+        return respond.value({"paths": sorted(found)}, negotiate.form(context.accept, negotiate.NONE))

@@ -78,6 +78,29 @@ def status(
     return answer
 
 
+# Programs whose answers people read.
+_READERS = ("curl", "Wget", "Mozilla/5.0")
+
+
+def _wants_pretty(request: messages.Request) -> bool:
+    if "pretty=" in request.query:
+        asked = request.query_values().get("pretty", ["false"])[0]
+        return asked.lower() in ("", "1", "t", "true")
+    return request.headers.get("user-agent", "").startswith(_READERS)
+
+
+async def maybe_indent(request: messages.Request, answer: messages.Answer) -> messages.Answer:
+    """JSON over several lines, for whoever asks for it and for programs whose answers people read."""
+    if not isinstance(answer, messages.Response) or not _wants_pretty(request):
+        return answer
+    body = answer.body
+    if not isinstance(body, (bytes, list, tuple)) or ("Content-Type", "application/json") not in answer.headers:
+        return answer
+    whole = body if isinstance(body, bytes) else b"".join(body)
+    answer.body = await asyncio.to_thread(lambda: orjson.dumps(orjson.loads(whole), option=orjson.OPT_INDENT_2))
+    return answer
+
+
 async def maybe_compress(request: messages.Request, answer: messages.Answer) -> messages.Answer:
     """Gzip what is large, when the client accepts it and is not on this machine (where bandwidth costs nothing)."""
     if not isinstance(answer, messages.Response) or "gzip" not in request.headers.get("accept-encoding", ""):

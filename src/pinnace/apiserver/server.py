@@ -162,7 +162,7 @@ class ApiServer:
             code,
             self._clock.monotonic() - started,
         )
-        return await respond.maybe_compress(request, answer)
+        return await respond.maybe_compress(request, await respond.maybe_indent(request, answer))
 
     async def _serve(
         self, request: messages.Request, match: routes.Match, options: query.Query, warnings: list[str]

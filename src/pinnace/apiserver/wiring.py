@@ -78,12 +78,13 @@ def _connect(handler: routes.Handler) -> Mapping[str, routes.Route]:
 
 
 def _proxied(handler: routes.Handler) -> Mapping[str, routes.Route]:
-    verbs = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    # OPTIONS has no verb of its own: whoever may do everything may ask it.
+    verbs = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "OPTIONS": ""}
     return {method: routes.Route(verb, handler, is_long=True) for method, verb in verbs.items()}
 
 
 def plain(checks: health.Health, counters: metrics.Metrics, keys: openid.OpenId) -> dict[str, routes.Route]:
-    return {
+    found = {
         "/api": routes.Route("get", discovery.core_versions),
         "/apis": routes.Route("get", discovery.groups),
         "/version": routes.Route("get", health.version),
@@ -96,6 +97,7 @@ def plain(checks: health.Health, counters: metrics.Metrics, keys: openid.OpenId)
         "/.well-known/openid-configuration": routes.Route("get", keys.configuration),
         "/openid/v1/jwks": routes.Route("get", keys.keys),
     }
+    return {"/": routes.Route("get", discovery.Root(found).paths), **found}
 
 
 def below(checks: health.Health) -> dict[str, routes.Route]:

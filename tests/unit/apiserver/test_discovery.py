@@ -32,6 +32,26 @@ def test_groups_versions_and_resources() -> None:
     api_server.run(scenario)
 
 
+def test_the_root_names_the_paths() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        paths = (await api.get("/"))["paths"]
+        assert {"/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/version", "/openapi/v3"} <= set(paths)
+
+    api_server.run(scenario)
+
+
+def test_people_read_json_over_several_lines() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        by_hand = await api.call("GET", "/api/v1", headers={"user-agent": "curl/8"})
+        assert by_hand.body.startswith(b'{\n  "kind": "APIResourceList"')
+        assert by_hand.json == await api.get("/api/v1")
+        assert b"\n" in (await api.call("GET", "/api/v1?pretty=true")).body
+        flat = await api.call("GET", "/api/v1?pretty=false", headers={"user-agent": "curl/8"})
+        assert b"\n" not in flat.body.strip()
+
+    api_server.run(scenario)
+
+
 def test_everything_at_once_with_a_tag_that_tells_whether_it_changed() -> None:
     async def scenario(api: api_server.Api) -> None:
         answer = await api.call("GET", "/apis", headers={"accept": AGGREGATED})

@@ -210,6 +210,10 @@ def test_a_request_is_passed_on_to_a_pod_and_an_upgrade_becomes_a_pipe() -> None
         headers = {"authorization": "Bearer secret", "content-type": "text/plain"}
         answer = await api.call("POST", f"{path}?x=y", b"hello", headers=headers)
         assert answer.body == b"POST /a/b?x=y hello False"
+        asked = await api.call("OPTIONS", path, b"", headers=headers)
+        assert asked.body == b"OPTIONS /a/b?  False"
+        bare = await api.call("GET", f"{PODS}/p:{port}/proxy?x=y")
+        assert (bare.code, bare.headers["location"]) == (301, f"{PODS}/p:{port}/proxy/?x=y")
         upgraded = await api.send("GET", path, headers={"connection": "Upgrade", "upgrade": "shout"})
         assert isinstance(upgraded, messages.Upgrade)
         near = Near([b"abc"])

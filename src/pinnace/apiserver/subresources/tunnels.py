@@ -100,6 +100,8 @@ class Tunnels:
         return await kubelet.forward(context, self._kubelet(), kubelet.node_url(context, node) + path)
 
     async def node_proxy(self, context: contexts.Context) -> messages.Answer:
+        if _needs_slash(context):
+            return _with_slash(context)
         name, _, port = context.name.partition(":")
         base = kubelet.node_url(context, name)
         if port and port != base.rpartition(":")[2]:
@@ -107,6 +109,8 @@ class Tunnels:
         return await kubelet.forward(context, self._kubelet(), base + _rest(context))
 
     async def pod_proxy(self, context: contexts.Context) -> messages.Answer:
+        if _needs_slash(context):
+            return _with_slash(context)
         scheme, name, port = split_proxy_name(context.name)
         pod = context.services.objects.record(objects.PODS, context.namespace, name)
         if pod is None:
@@ -124,6 +128,8 @@ class Tunnels:
 
     async def service_proxy(self, context: contexts.Context) -> messages.Answer:
         """To one of the service's endpoints that are ready."""
+        if _needs_slash(context):
+            return _with_slash(context)
         scheme, name, port = split_proxy_name(context.name)
         service = context.services.objects.get(objects.SERVICES, context.namespace, name)
         if service is None:
@@ -152,6 +158,19 @@ def split_proxy_name(name: str) -> tuple[str, str, str]:
     if len(parts) == 3 and parts[0] in ("http", "https", ""):
         return parts[0], parts[1], parts[2]
     raise errors.bad_request(f'invalid proxy request "{name}": expected [scheme:]name[:port]')
+
+
+def _needs_slash(context: contexts.Context) -> bool:
+    """Links of a page that was asked for without the last slash would lead astray."""
+    request = context.request
+    is_bare = request.method in ("GET", "HEAD") and not context.tail and not request.path.endswith("/")
+    return is_bare and not kubelet.wants_upgrade(request)
+
+
+def _with_slash(context: contexts.Context) -> messages.Response:
+    request = context.request
+    query = f"?{request.query}" if request.query else ""
+    return messages.Response(301, [("Location", f"{request.path}/{query}")], b"")
 
 
 def _rest(context: contexts.Context) -> str:
