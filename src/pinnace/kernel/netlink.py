@@ -16,6 +16,7 @@ BATCH_BEGIN, BATCH_END = 0x10, 0x11
 _NETFILTER = 12
 _ERROR, _DONE = 2, 3
 _RECEIVE_BYTES = 1 << 18
+_PATIENCE_SECONDS = 20
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _HEADER = struct.Struct("=IHHII")
 _FAMILY = struct.Struct("!BBH")
@@ -56,6 +57,8 @@ class Socket:
     def __init__(self, protocol: int = _NETFILTER) -> None:
         """Belongs to the network namespace of the calling thread."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        # Answers are there already: whoever waits for one that never comes gets an OSError.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _PATIENCE_SECONDS, 0))
         self._socket.bind((0, 0))
 
     def close(self) -> None:

@@ -7,11 +7,12 @@ import ipaddress
 import os
 import pathlib
 import socket
+import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-import pyroute2
 import pytest
 
 from pinnace.kernel import elements, namespaces
@@ -120,8 +121,8 @@ def world(tmp_path: pathlib.Path) -> Iterator[World]:
             namespaces.pin_new({"net": pin})
             stack.callback(namespaces.unpin, pin)
         pods = [asyncio.run(network.attach(f"pod-{index}", pin)) for index, pin in enumerate(pins)]
-        lay_cable(outside, cable)
         stack.callback(cut_cable, cable)
+        lay_cable(outside, cable)
         for index, name in ((1, "one"), (2, "two")):
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                 server = Server(pins[index], name, kind)
@@ -130,28 +131,20 @@ def world(tmp_path: pathlib.Path) -> Iterator[World]:
 
 
 def lay_cable(outside: pathlib.Path, name: str) -> None:
-    handle = os.open(outside, os.O_RDONLY)
-    with pyroute2.IPRoute() as route:
-        route.link("add", ifname=name, kind="veth", peer={"ifname": "eth0", "net_ns_fd": handle})
-        index = route.link_lookup(ifname=name)[0]
-        route.addr("add", index=index, address=NODE_ADDRESS, prefixlen=30)
-        route.link("set", index=index, state="up")
-    os.close(handle)
-
-    def inside() -> None:
-        with pyroute2.IPRoute() as route:
-            index = route.link_lookup(ifname="eth0")[0]
-            route.addr("add", index=index, address=OUTSIDE_ADDRESS, prefixlen=30)
-            route.link("set", index=index, state="up")
-            route.route("add", dst="0.0.0.0/0", gateway=NODE_ADDRESS)
-
-    namespaces.run_in_network(outside, inside)
+    inside = f"nsenter --net={outside} ip"
+    for command in (
+        f"ip link add {name} type veth peer name eth0 netns {outside}",
+        f"ip address add {NODE_ADDRESS}/30 dev {name}",
+        f"ip link set {name} up",
+        f"{inside} address add {OUTSIDE_ADDRESS}/30 dev eth0",
+        f"{inside} link set eth0 up",
+        f"{inside} route add default via {NODE_ADDRESS}",
+    ):
+        subprocess.run(command.split(), check=True)
 
 
 def cut_cable(name: str) -> None:
-    with pyroute2.IPRoute() as route:
-        for index in route.link_lookup(ifname=name):
-            route.link("del", index=index)
+    subprocess.run(["ip", "link", "delete", name], check=False, capture_output=True)
 
 
 def ask(address: str, port: int, pin: pathlib.Path | None = None, seconds: float = 3) -> tuple[str, str]:
@@ -257,6 +250,33 @@ def test_a_node_port_is_taken_at_the_node_s_own_addresses_alone(world: World) ->
     local.close()
     with pytest.raises(ConnectionRefusedError):
         ask(CLUSTER_IP, NODE_PORT, world.pins[0])
+
+
+def datagram_by_hand(source: str, target: str, port: int) -> bytes:
+    """A frame to the gateway, as a pod with CAP_NET_RAW can send it."""
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 31, 1, 0, 64, 17, 0, *map(socket.inet_aton, (source, target)))
+    total = sum(struct.unpack("!10H", header))
+    total = (total & 0xFFFF) + (total >> 16)
+    header = header[:10] + struct.pack("!H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF) + header[12:]
+    mac = bytes.fromhex(bridge.GATEWAY_MAC.replace(":", ""))
+    return mac + mac[:5] + b"\x09" + b"\x08\0" + header + struct.pack("!HHHH", 999, port, 11, 0) + b"hey"
+
+
+def test_a_pod_does_not_reach_servers_of_the_node_that_listen_on_loopback_alone(world: World) -> None:
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+    server.settimeout(0.5)
+    raw = namespaces.run_in_network(world.pins[0], lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    raw.bind(("eth0", 0))
+    frame = datagram_by_hand(world.address(0), "127.0.0.1", server.getsockname()[1])
+    raw.send(frame)
+    with pytest.raises(TimeoutError):
+        server.recv(10)
+    world.plane.nft.run(f"flush chain ip {TABLE.table} guard")
+    raw.send(frame)
+    assert server.recv(10) == b"hey"  # or the test would prove nothing
+    raw.close()
+    server.close()
 
 
 def test_external_addresses_and_those_of_a_balancer_lead_to_the_service(world: World) -> None:
