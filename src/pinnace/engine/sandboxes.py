@@ -25,7 +25,9 @@ async def create(here: machine.Machine, spec: interface.SandboxSpec) -> interfac
     record = records.SandboxRecord(spec.id, spec, here.now_ns(), f"{here.cgroup_parent}/pods/{spec.id}")
     here.store_sandbox(record)
     try:
-        pause_pid = await namespaces.run_in_fresh_thread(lambda: _make(here, record))
+        # Only for a shared PID namespace does the thread itself change.
+        run = namespaces.run_in_fresh_thread if spec.share_pid else asyncio.to_thread
+        pause_pid = await run(lambda: _make(here, record))
         if pause_pid:
             record = dataclasses.replace(record, pause_pid=pause_pid)
             here.store_sandbox(record)

@@ -57,6 +57,8 @@ class PodWorker:
         self._announced: set[tuple[str, str]] = set()
         self._status: podspec.Object | None = None
         self._final: podspec.Object | None = None
+        self._is_told = False
+        """A status of this worker was handed to the writer."""
         self._flights = flights.Flights(podspec.full_name(pod), shared.supervisor, shared.time, self.poke)
         self._volumes = pod_volumes.PodVolumes(self._state, shared, self._flights, self.poke)
         self._starter = starting.Starter(self._state, shared, self._flights, self.poke, self._launch)
@@ -287,7 +289,14 @@ class PodWorker:
         self._status = wanted
         if self.is_terminating and wanted["phase"] in podspec.TERMINAL_PHASES and not observed.alive:
             self._final = wanted
-        self._writer.submit(self.pod, wanted, self._on_written)
+        if self._is_told or not self._is_sandbox_first_made():
+            self._is_told = True
+            self._writer.submit(self.pod, wanted, self._on_written)
+
+    def _is_sandbox_first_made(self) -> bool:
+        """That takes milliseconds, after which most pods have something better to tell than that they are being created."""
+        key = steps.CreateSandbox(0).key
+        return key in self._flights and key not in self._flights.retry_at
 
     def _pod_with_status(self) -> podspec.Object:
         """The pod with the newest status of our own; conditions of others are the API's."""

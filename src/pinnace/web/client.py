@@ -13,6 +13,7 @@ import dataclasses
 import os
 import ssl
 import urllib.parse
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -35,6 +36,8 @@ class Settings:
     """A pooled connection is closed after this; less than servers allow, lest they close first."""
     max_idle: int = 32
     """Pooled connections per origin."""
+    max_connecting: int = 4
+    """Connections per origin that are being made at the same time."""
     head_bytes: int = 256 * 1024
     """Of an answer's header."""
     use_environment: bool = False
@@ -97,6 +100,7 @@ class HttpClient:
         self._headers = tuple(headers)
         self._idle: dict[origin.Origin, list[client_connection.ClientConnection]] = {}
         self._open: set[client_connection.ClientConnection] = set()
+        self._gates: weakref.WeakValueDictionary[origin.Origin, asyncio.Semaphore] = weakref.WeakValueDictionary()
 
     async def request(
         self,
@@ -178,19 +182,40 @@ class HttpClient:
         if proxy is not None and destination.scheme == "http":
             target = f"http://{destination.authority}{target}"
             fields = (*fields, ("Proxy-Authorization", proxy.authorization)) if proxy.authorization else fields
-        pooled = None if is_fresh else self._take_idle(destination)
-        if pooled is not None:
+        connection: client_connection.ClientConnection
+        if is_fresh:
+            connection, is_pooled = await self._connect(destination, proxy), False
+        else:
+            connection, is_pooled = await self._pooled_or_new(destination, proxy)
+        if is_pooled:
             try:
-                return await self._exchange(pooled, destination, method, target, fields, body)
+                return await self._exchange(connection, destination, method, target, fields, body)
             except client_connection.Stale:
                 # The server closed it at the same moment. What may have been carried out already is not sent twice.
                 if method not in _IDEMPOTENT or not isinstance(body, bytes):
                     raise ConnectError(str(destination), "the server closed the connection without an answer") from None
-        connection = await self._connect(destination, proxy)
+            connection = await self._connect(destination, proxy)
         try:
             return await self._exchange(connection, destination, method, target, fields, body)
         except client_connection.Stale:
             raise ConnectError(str(destination), "the server closed the connection without an answer") from None
+
+    async def _pooled_or_new(
+        self, destination: origin.Origin, proxy: origin.Proxy | None
+    ) -> tuple[client_connection.ClientConnection, bool]:
+        """A connection, and whether it was used before. A burst of requests waits a little for those that become free: a handshake
+        costs both ends more than most requests do."""
+        idle = self._take_idle(destination)
+        if idle is not None:
+            return idle, True
+        gate = self._gates.get(destination)
+        if gate is None:
+            gate = self._gates[destination] = asyncio.Semaphore(self._settings.max_connecting)
+        async with gate:
+            idle = self._take_idle(destination)
+            if idle is not None:
+                return idle, True
+            return await self._connect(destination, proxy), False
 
     async def _exchange(
         self,

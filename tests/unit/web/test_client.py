@@ -82,6 +82,26 @@ def test_connections_are_kept_and_shared_only_after_their_answer_was_read(run: R
 
 
 @LOOPS
+def test_a_burst_shares_few_connections(run: Run) -> None:
+    """Requests wait for connections that become free rather than make one each, and all are answered."""
+
+    async def main() -> None:
+        settings = client.Settings(max_connecting=2)
+        async with serving(peers_address) as url, opened(settings=settings) as http:
+
+            async def one() -> bytes:
+                return await (await http.request("GET", url)).read(100)
+
+            addresses = await asyncio.gather(*(one() for _ in range(60)))
+            assert len(set(addresses)) <= 10
+            # Connections that are in use for long hold nobody up.
+            unread = [await http.request("GET", url) for _ in range(5)]
+            assert len({await each.read(100) for each in unread}) == 5
+
+    run(main())
+
+
+@LOOPS
 def test_bodies_of_every_kind_go_both_ways(run: Run) -> None:
     data = bytes(range(256)) * 40_000
 
