@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.dns import records, server
+from pinnace.dns import forward, records, server
 
 DOMAIN = "cluster.local"
 
@@ -244,3 +244,53 @@ def test_name_servers_of_the_node(tmp_path, text, expected):  # type: ignore[no-
     path.write_text(text)
     assert server.upstreams_of(path, "10.43.0.10") == expected
     assert records.NO_SUCH_NAME.exists is False
+
+
+def test_a_silent_name_server_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "SECONDS", 0.05)
+
+    async def main() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            inner = server.DnsServer("elsewhere", View(), [], random.Random(0))
+            dns = make([silent.getsockname(), ("127.0.0.1", await serving(inner))])
+            answer = await ask(await serving(dns), "web.shop.svc.elsewhere")
+            assert [str(entry.rdata) for entry in answer.rr] == ["10.43.0.5"]
+            await dns.stop()
+            await inner.stop()
+
+    asyncio.run(main())
+
+
+def test_more_questions_for_others_than_can_wait_fail_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_FORWARDS", 2)
+
+    async def main() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            dns = make([silent.getsockname()])
+            query = bytes(dnslib.DNSRecord.question("example.org").pack())
+            said = [dns.answer_datagram(query, lambda late: None) for _ in range(3)]
+            assert said[:2] == [b"", b""]
+            assert dnslib.DNSRecord.parse(said[2]).header.rcode == dnslib.RCODE.SERVFAIL
+            await dns.stop()
+
+    asyncio.run(main())
+
+
+def test_silent_streams_are_closed_and_too_many_are_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STREAM_IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(server, "MAX_STREAMS", 1)
+
+    async def main() -> None:
+        dns = make()
+        port = await serving(dns)
+        first, first_writer = await asyncio.open_connection("127.0.0.1", port)
+        second, second_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.wait({asyncio.create_task(one.read()) for one in (first, second)})
+        first_writer.close()
+        second_writer.close()
+        assert str((await ask(port, "web.shop.svc.cluster.local", tcp=True)).rr[0].rdata) == "10.43.0.5"
+        await dns.stop()
+
+    asyncio.run(main())
