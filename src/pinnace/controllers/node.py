@@ -7,7 +7,7 @@ keep new pods away and, unless all nodes are silent (then it is rather we who he
 import dataclasses
 import datetime
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pinnace.client import client, resources
@@ -184,31 +184,39 @@ class Ranges:
     network: ipaddress.IPv4Network | ipaddress.IPv6Network
     prefix: int
 
-    def first_free(self, taken: set[str]) -> str | None:
-        for part in self.network.subnets(new_prefix=self.prefix):
-            if str(part) not in taken:
-                return str(part)
-        return None
+    def free(self, taken: set[str]) -> Iterator[str]:
+        """Those that nobody has, in order."""
+        return (text for part in self.network.subnets(new_prefix=self.prefix) if (text := str(part)) not in taken)
 
 
 def plan_ranges_for(ranges: Ranges) -> loop.Plan:
     def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
-        """One key stands for all nodes, so that two of them never get the same range."""
-        nodes = view.list(resources.NODES)
-        taken = {cidr for node in nodes for cidr in _ranges_of(node)}
+        """One key stands for all nodes, so that two of them never get the same range.
+
+        Only nodes without a range are looked at: where there are more nodes than ranges, each of their heartbeats ends here."""
+        without = view.by_index(resources.NODES, BY_RANGE, NO_RANGE)
+        free = ranges.free(set(view.index_values(resources.NODES, BY_RANGE)))
         result: list[actions.Action] = []
-        for node in sorted((node for node in nodes if not _ranges_of(node)), key=objects.name_of):
+        first = next(free, None)
+        for node in sorted(without, key=objects.name_of) if first else without:
             name = objects.name_of(node)
-            free = ranges.first_free(taken)
-            if free is None:
+            if first is None:
                 message = f"Node {name} status is now: CIDRNotAvailable"
                 return [*result, actions.normal(node, "CIDRNotAvailable", message), actions.Requeue(30.0)]
-            taken.add(free)
-            patch = {"metadata": {"uid": objects.uid_of(node)}, "spec": {"podCIDR": free, "podCIDRs": [free]}}
+            patch = {"metadata": {"uid": objects.uid_of(node)}, "spec": {"podCIDR": first, "podCIDRs": [first]}}
             result.append(actions.Patch(resources.NODES, None, name, patch))
+            first = next(free, None)
         return result
 
     return plan
+
+
+BY_RANGE = "range"
+NO_RANGE = ""
+
+
+def index_by_range(node: Object) -> Iterable[str]:
+    return _ranges_of(node) or (NO_RANGE,)
 
 
 def _ranges_of(node: Object) -> Sequence[str]:
@@ -248,6 +256,7 @@ def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequen
         user="node-controller",
         component="cidrAllocator",
         watches=(loop.Watch(resources.NODES, _nodes_without_range),),
+        indexes=((resources.NODES, BY_RANGE, index_by_range),),
         plan=plan_ranges_for(ranges),
         workers=1,
     )

@@ -26,6 +26,10 @@ class View:
     def by_index(self, resource: resources.Resource, index: str, value: str) -> Sequence[Object]:
         return self._caches[resource].by_index(index, value)
 
+    def index_values(self, resource: resources.Resource, index: str) -> Sequence[str]:
+        """Every value that some object has under the index."""
+        return self._caches[resource].index_values(index)
+
     def with_live(self, live: Any) -> "View":
         return View(self._caches, live)
 
