@@ -15,7 +15,9 @@ import api_rows
 import machine
 import node_rows
 import rows
+import scheduling_rows
 import service_rows
+import watch_rows
 
 
 def main() -> None:
@@ -31,6 +33,10 @@ def main() -> None:
     report.machine(machine.limits())
     if report.wants("P1", "P1b", "P2", "P3", "P8"):
         api_rows.measure(report, options.seconds)
+    if report.wants("P4"):
+        watch_rows.measure(report, options.seconds)
+    if report.wants("P5"):
+        scheduling_rows.measure(report)
     if report.wants("P6", "P7", "P8", "P9"):
         node_rows.measure(report)
     if report.wants("P10", "P11"):
