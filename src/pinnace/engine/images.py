@@ -126,9 +126,9 @@ class EngineImages:
             await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
             folders = [here.images.layers.directory(layer) for layer in reversed(shown.layers)]
             # Without a writable layer overlayfs wants two others.
-            mounts.mount_overlay(
-                target, [*folders, here.empty_folder(), here.empty_folder("2")][: max(2, len(folders))]
-            )
+            lower = [*folders, here.empty_folder(), here.empty_folder("2")][: max(2, len(folders))]
+            flags = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+            mounts.mount_overlay(target, lower, flags=flags)
         except OSError as error:
             raise interface.EngineError(f"cannot mount image {reference}: {error}") from error
 

@@ -141,8 +141,8 @@ class Images(Protocol):
         ...
 
     async def mount(self, reference: str, target: pathlib.Path) -> None:
-        """Show the image's files, read-only, at `target`, which is made; quiet when it is mounted there. The caller unmounts it;
-        until then the image's layers stay. Raises NoSuchObject, EngineError."""
+        """Show the image's files, read-only and not executable, at `target`, which is made; quiet when it is mounted there. The
+        caller unmounts it; until then the image's layers stay. Raises NoSuchObject, EngineError."""
         ...
 
 

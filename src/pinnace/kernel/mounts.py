@@ -101,6 +101,7 @@ def mount_overlay(
     work: pathlib.Path | None = None,
     *,
     extra: str = "",
+    flags: int = 0,
 ) -> None:
     """`lower` from the uppermost layer down; without `upper` and `work` read-only, and then at least two of them.
 
@@ -110,7 +111,7 @@ def mount_overlay(
     fixed = f"{written}index=off{extra and ','}{extra}"
     plain = f"lowerdir={':'.join(_escape(path) for path in lower)},{fixed}"
     if len(os.fsencode(plain)) < MAXIMUM_OPTIONS:
-        mount("overlay", target, "overlay", 0, plain)
+        mount("overlay", target, "overlay", flags, plain)
         return
     with contextlib.ExitStack() as stack:
         names = []
@@ -118,7 +119,7 @@ def mount_overlay(
             descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY)
             stack.callback(os.close, descriptor)
             names.append(f"/proc/self/fd/{descriptor}")
-        mount("overlay", target, "overlay", 0, f"lowerdir={':'.join(names)},{fixed}")
+        mount("overlay", target, "overlay", flags, f"lowerdir={':'.join(names)},{fixed}")
 
 
 def _escape(path: pathlib.Path) -> str:

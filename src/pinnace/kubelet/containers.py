@@ -76,6 +76,8 @@ class Inputs:
     mounts: tuple[interface.Mount, ...]
     memory_capacity: int
     settings: settings_module.Settings
+    pid_of: str = ""
+    """The container that an ephemeral one is aimed at."""
 
 
 def container_spec(pod: podspec.Object, container: podspec.Object, inputs: Inputs) -> interface.ContainerSpec:
@@ -85,13 +87,14 @@ def container_spec(pod: podspec.Object, container: podspec.Object, inputs: Input
         name=container_name(pod, name, inputs.attempt),
         image=inputs.image_id,
         sandbox=inputs.sandbox_id,
+        pid_of=inputs.pid_of,
         command=inputs.process.command,
         arguments=inputs.process.arguments,
         environment=(("HOSTNAME", host_name), *inputs.process.environment),
         working_directory=str(container.get("workingDir") or ""),
         mounts=inputs.mounts,
         resources=qos.container_resources(pod, container, inputs.memory_capacity),
-        security=security(pod, container),
+        security=security(pod, container, inputs.settings.seccomp_dir),
         tty=bool(container.get("tty")),
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
@@ -109,7 +112,8 @@ def container_spec(pod: podspec.Object, container: podspec.Object, inputs: Input
     )
 
 
-def security(pod: podspec.Object, container: podspec.Object) -> interface.Security:
+def security(pod: podspec.Object, container: podspec.Object, profiles: pathlib.Path) -> interface.Security:
+    """`profiles`: the folder of the node's own seccomp profiles."""
     common = pod["spec"].get("securityContext") or {}
     own = container.get("securityContext") or {}
     user, group = own.get("runAsUser", common.get("runAsUser")), own.get("runAsGroup", common.get("runAsGroup"))
@@ -131,6 +135,9 @@ def security(pod: podspec.Object, container: podspec.Object) -> interface.Securi
         run_as_non_root=bool(own.get("runAsNonRoot", common.get("runAsNonRoot"))),
         # Upstream's kubelet runs containers without a profile unless told otherwise.
         seccomp_unconfined=seccomp.get("type", "Unconfined") == "Unconfined",
+        seccomp_profile=profiles / str(seccomp.get("localhostProfile", ""))
+        if seccomp.get("type") == "Localhost"
+        else None,
         masked_paths=not privileged and own.get("procMount") != "Unmasked",
     )
 
@@ -147,10 +154,11 @@ def _capability(name: str) -> str:
 
 def check_non_root(pod: podspec.Object, container: podspec.Object, image: interface.Image) -> None:
     """Raises ConfigError in upstream's words where runAsNonRoot forbids this container's user."""
-    wanted = security(pod, container)
-    if not wanted.run_as_non_root:
+    common, own = pod["spec"].get("securityContext") or {}, container.get("securityContext") or {}
+    if not own.get("runAsNonRoot", common.get("runAsNonRoot")):
         return
-    user = wanted.user.partition(":")[0]
+    wanted = own.get("runAsUser", common.get("runAsUser"))
+    user = "" if wanted is None else str(wanted)
     where = f'(pod: "{podspec.full_name(pod)}", container: {container["name"]})'
     if user:
         if user == "0":
@@ -233,7 +241,8 @@ def view(container: interface.Container) -> model.ContainerView:
     state = model.State.RUNNING if alive else model.State.EXITED
     if container.status is interface.ContainerStatus.CREATED:
         state = model.State.CREATED
-    failed = bool(container.error) and state is model.State.EXITED
+    # An error of a container that did run (its monitor died, say) is no failed start.
+    failed = bool(container.error) and state is model.State.EXITED and not container.started_at
     return model.ContainerView(
         id=container.id,
         name=labels.get(model.CONTAINER_NAME_LABEL, ""),

@@ -27,15 +27,18 @@ async def start(
     addresses: tuple[str, ...],
     prepared: manager.Prepared,
     shared: parts.Parts,
+    target_id: str = "",
 ) -> interface.Container:
-    """The container, running. Raises StartFailed; where the process itself could not be started, the container stays, exited."""
+    """The container, running; `target_id`: of the container whose processes it is to see.
+
+    Raises StartFailed; where the process itself could not be started, the container stays, exited."""
     found = podspec.find_container(pod, step.name)
     if found is None:
         raise StartFailed("CreateContainerConfigError", f"container {step.name} is not in the pod's spec")
     container = found[1]
     path = podspec.field_path(pod, step.name)
     try:
-        spec = await _spec(pod, container, step, addresses, prepared, shared)
+        spec = await _spec(pod, container, step, addresses, prepared, shared, target_id)
     except (environment.ConfigError, volumes.VolumeError, references.NotSynced, OSError) as error:
         shared.recorder.warning(pod, "Failed", f"Error: {error}", field_path=path)
         raise StartFailed("CreateContainerConfigError", str(error)) from error
@@ -71,6 +74,7 @@ async def _spec(
     addresses: tuple[str, ...],
     prepared: manager.Prepared,
     shared: parts.Parts,
+    target_id: str,
 ) -> interface.ContainerSpec:
     """Raises ConfigError, VolumeError, NotSynced, OSError."""
     await shared.references.wait_synced(podspec.uid(pod))
@@ -85,6 +89,7 @@ async def _spec(
         mounts=_mounts(pod, container, step, process, prepared, shared),
         memory_capacity=shared.machine.memory_bytes,
         settings=shared.settings,
+        pid_of=target_id,
     )
     spec = containers.container_spec(pod, container, inputs)
     assert spec.log_path is not None

@@ -192,6 +192,8 @@ class Memory:
     resize_error: str = ""
     """Why those that are granted cannot be had."""
     volumes_ready: bool = False
+    volumes_waiting: Waiting | None = None
+    """What containers show while volumes fail; None: that they are being made."""
     termination: Termination | None = None
     terminal_status_written: bool = False
     """The API has acknowledged the pod's last status."""

@@ -1,10 +1,12 @@
 """The volumes of one pod, and the config maps and secrets that it names: set up, then kept up to date."""
 
+import pathlib
 from collections.abc import Callable
 
-from pinnace.kubelet import environment, flights, parts, podspec, references, state
+from pinnace.engine import interface
+from pinnace.kubelet import environment, flights, model, parts, podspec, pull_secrets, references, state
+from pinnace.kubelet.volumes import image, manager
 from pinnace.kubelet.volumes import interface as volumes
-from pinnace.kubelet.volumes import manager
 
 RETRY_SECONDS = 10.0
 KEY = "refresh"
@@ -42,8 +44,10 @@ class PodVolumes:
             self._state.prepared = await self._shared.volumes.prepare(self._context())
         except manager.VolumesFailed as error:
             self._tell(error)
+            self._state.volumes_waiting = error.waiting
             return False
         self._state.volumes_ready = True
+        self._state.volumes_waiting = None
         return True
 
     def maybe_refresh(self, now: float) -> float | None:
@@ -72,6 +76,22 @@ class PodVolumes:
             text = f'MountVolume.SetUp failed for volume "{name}" : {why}'
             self._shared.recorder.warning(self._state.pod, "FailedMount", text)
 
+    async def _show_image(self, source: podspec.Object, folder: pathlib.Path) -> None:
+        """Raises VolumeError."""
+        if self._shared.volumes.mounts.is_mounted(folder):
+            return
+        pod, wanted = (
+            self._state.pod,
+            {"name": "", "image": source["reference"], "imagePullPolicy": source.get("pullPolicy")},
+        )
+        found = await self._shared.images.ensure(pod, wanted, await pull_secrets.find(pod, self._shared))
+        if isinstance(found, model.ImageFailed):
+            raise image.ImageVolumeError(found.error)
+        try:
+            await self._shared.engine.images.mount(found.image_id, folder)
+        except interface.EngineError as error:
+            raise volumes.VolumeError(str(error)) from error
+
     def _context(self) -> volumes.Context:
         pod = self._state.pod
 
@@ -89,4 +109,5 @@ class PodVolumes:
             settings=self._shared.settings,
             mounts=self._shared.volumes.mounts,
             time=self._shared.time,
+            show_image=self._show_image,
         )

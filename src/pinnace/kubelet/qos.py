@@ -98,10 +98,13 @@ def pod_resources(pod: podspec.Object) -> interface.Resources | None:
     pod_level: podspec.Object = {"resources": pod["spec"].get("resources") or {}}
     cpu_limit = milli(pod_level, "limits", "cpu") or _limit(milli(c, "limits", "cpu") for c in together)
     memory_limit = value(pod_level, "limits", "memory") or _limit(value(c, "limits", "memory") for c in together)
+    overhead: podspec.Object = {"resources": {"limits": pod["spec"].get("overhead") or {}}}
     if cpu_limit:
-        cpu_limit = max([cpu_limit, *(milli(c, "limits", "cpu") for c in inits)])
+        cpu_limit = milli(overhead, "limits", "cpu") + max([cpu_limit, *(milli(c, "limits", "cpu") for c in inits)])
     if memory_limit:
-        memory_limit = max([memory_limit, *(value(c, "limits", "memory") for c in inits)])
+        memory_limit = value(overhead, "limits", "memory") + max(
+            [memory_limit, *(value(c, "limits", "memory") for c in inits)]
+        )
     requested = milli(pod_level, "requests", "cpu") or pod_request(pod, "cpu")
     return interface.Resources(
         cpu_shares=shares(requested),

@@ -53,6 +53,11 @@ class Settings:
     def volumes_dir(self) -> pathlib.Path:
         return self.data_dir / "volumes"
 
+    @property
+    def seccomp_dir(self) -> pathlib.Path:
+        """Where `localhostProfile` of a pod is looked for."""
+        return self.data_dir / "seccomp"
+
     def pod_dir(self, uid: str) -> pathlib.Path:
         return self.pods_dir / uid
 

@@ -10,7 +10,6 @@ from pinnace.kubelet import (
     backoffs,
     checks,
     containers,
-    environment,
     flights,
     hooks,
     launcher,
@@ -18,7 +17,8 @@ from pinnace.kubelet import (
     parts,
     podspec,
     probes,
-    references,
+    pull_secrets,
+    runtime_class,
     sandboxes,
     state,
     steps,
@@ -53,9 +53,10 @@ class Starter:
             if step.replaces:
                 recorder.normal(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
                 await self._forget_sandbox(step.replaces)
+            await runtime_class.check(pod, self._shared.api)
             made = await sandboxes.create(pod, step.attempt, self._shared)
             sandboxes.write_files(pod, made.addresses, self._shared)
-        except (interface.EngineError, net.NetworkError, OSError) as error:
+        except (interface.EngineError, net.NetworkError, runtime_class.NoRuntime, OSError) as error:
             recorder.warning(pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             return False
         self._state.sandbox = made
@@ -73,29 +74,17 @@ class Starter:
     async def ensure_image(self, step: steps.EnsureImage) -> bool:
         found = podspec.find_container(self._state.pod, step.name)
         assert found is not None
-        secrets = await self._pull_secrets()
+        secrets = await pull_secrets.find(self._state.pod, self._shared)
         self._state.images[step.name] = await self._shared.images.ensure(self._state.pod, found[1], secrets)
         return True
-
-    async def _pull_secrets(self) -> list[podspec.Object]:
-        pod = self._state.pod
-        found = []
-        for entry in pod["spec"].get("imagePullSecrets") or ():
-            reference = environment.Reference("secret", str(entry.get("name", "")))
-            with contextlib.suppress(references.NotSynced):
-                secret = await self._shared.references.get(podspec.namespace(pod), reference)
-                if secret is not None:
-                    found.append(secret)
-                    continue
-            text = f"Unable to retrieve some image pull secrets ({reference.name}); attempting to pull the image may not succeed."
-            self._shared.recorder.warning(pod, "FailedToRetrieveImagePullSecret", text)
-        return found
 
     async def start(self, step: steps.StartContainer) -> bool:
         known = self._state
         latest = known.observed().latest(step.name)
         try:
-            container = await launcher.start(known.pod, step, known.addresses, known.prepared, self._shared)
+            container = await launcher.start(
+                known.pod, step, known.addresses, known.prepared, self._shared, self._target_id(step.name)
+            )
         except launcher.StartFailed as error:
             known.failed[step.name] = error.waiting
             known.images.pop(step.name, None)
@@ -111,6 +100,13 @@ class Starter:
         self._poke()
         await self._prune(step.name)
         return True
+
+    def _target_id(self, name: str) -> str:
+        """The running container that the ephemeral one `name` is aimed at; "": none."""
+        found = podspec.find_container(self._state.pod, name)
+        target = found[1].get("targetContainerName") if found is not None else None
+        latest = self._state.observed().latest(str(target)) if target else None
+        return latest.id if latest is not None and latest.is_alive else ""
 
     def _begin(self, name: str, container: interface.Container) -> None:
         """The container runs: from now on it is probed, once its hook has ended."""

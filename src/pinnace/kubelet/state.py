@@ -39,6 +39,8 @@ class PodState:
         """Containers that ended and of which the engine has no record any more."""
         self.prepared = manager.Prepared()
         self.volumes_ready = False
+        self.volumes_waiting: model.Waiting | None = None
+        """What containers show while volumes fail, if not that they are being made."""
         self.probe_results: dict[str, model.ProbeResults] = {}
         self.crashes: dict[str, model.CrashBackoff] = {}
         self.images: dict[str, model.ImageState] = {}
@@ -138,6 +140,7 @@ class PodState:
             resize_pending=self.resize_pending,
             resize_error=self.resize_error,
             volumes_ready=self.volumes_ready,
+            volumes_waiting=self.volumes_waiting,
             termination=self.termination,
             terminal_status_written=self.final_written,
             torn_down=self.torn_down,

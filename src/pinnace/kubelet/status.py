@@ -151,7 +151,7 @@ def _status_without_container(
     """Not made yet, or made by an earlier agent and collected since: then what the status says is all there is."""
     name = container["name"]
     old = _old_status(pod, name)
-    waiting = memory.waiting.get(name) or _default_waiting(pod, role)
+    waiting = memory.waiting.get(name) or memory.volumes_waiting or _default_waiting(pod, role)
     if memory.termination is not None and name not in memory.waiting and role is not podspec.Role.MAIN:
         waiting = model.Waiting("PodInitializing")
     previous = observed.previous(name)

@@ -30,6 +30,10 @@ Lookup = Callable[[environment.Reference], Awaitable[podspec.Object | None]]
 """A config map or secret of the pod's namespace; None: there is none."""
 
 
+ShowImage = Callable[[podspec.Object, pathlib.Path], Awaitable[None]]
+"""(source of an image volume, where): the image is mounted there. Raises VolumeError."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Context:
     """What a volume may use while it is set up or refreshed."""
@@ -41,6 +45,7 @@ class Context:
     settings: settings_module.Settings
     mounts: Mounts
     time: clock.Clock
+    show_image: ShowImage
 
     def folder(self, kind: str, name: str) -> pathlib.Path:
         """`pods/<uid>/volumes/kubernetes.io~<kind>/<name>`, as upstream lays it out."""

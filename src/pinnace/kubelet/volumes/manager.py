@@ -6,16 +6,17 @@ import pathlib
 from collections.abc import Mapping
 
 from pinnace.kernel import paths
-from pinnace.kubelet import podspec
-from pinnace.kubelet.volumes import empty_dir, host_path, interface, persistent, projected, token
+from pinnace.kubelet import model, podspec
+from pinnace.kubelet.volumes import empty_dir, host_path, image, interface, persistent, projected, token
 
 
 class VolumesFailed(Exception):
-    """Some volumes could not be set up: name -> why."""
+    """Some volumes could not be set up: name -> why. `waiting`: what the containers show meanwhile, if not that they are being made."""
 
-    def __init__(self, failures: Mapping[str, str]) -> None:
+    def __init__(self, failures: Mapping[str, str], waiting: model.Waiting | None = None) -> None:
         super().__init__("; ".join(f'volume "{name}": {why}' for name, why in failures.items()))
         self.failures = dict(failures)
+        self.waiting = waiting
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,9 +38,11 @@ class Volumes:
         ready: dict[str, interface.Volume] = {}
         renewals: list[float] = []
         failures: dict[str, str] = {}
+        waiting: model.Waiting | None = None
         for volume, result in zip(volumes, results, strict=True):
             if isinstance(result, interface.VolumeError | OSError):
                 failures[volume["name"]] = str(result)
+                waiting = result.waiting if isinstance(result, image.ImageVolumeError) else waiting
             elif isinstance(result, BaseException):
                 raise result
             else:
@@ -47,7 +50,7 @@ class Volumes:
                 if result[1] is not None:
                     renewals.append(result[1])
         if failures:
-            raise VolumesFailed(failures)
+            raise VolumesFailed(failures, waiting)
         return Prepared(ready, min(renewals, default=None))
 
     async def refresh(self, context: interface.Context, prepared: Prepared) -> Prepared:
@@ -75,6 +78,8 @@ class Volumes:
             return await persistent.mount(context, volume), None
         if volume.get("hostPath") is not None:
             return await host_path.mount(context, name, volume["hostPath"]), None
+        if volume.get("image") is not None:
+            return await image.mount(context, name, volume["image"]), None
         if volume.get("emptyDir") is not None or set(volume) == {"name"}:
             return await empty_dir.mount(context, name, volume.get("emptyDir") or {}), None
         kind = next(iter(set(volume) - {"name"}))

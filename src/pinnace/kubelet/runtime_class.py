@@ -1,0 +1,25 @@
+"""RuntimeClass: which runtime a pod wants. This node has one, under the names that manifests know it by."""
+
+from pinnace.client import client, resources
+from pinnace.kubelet import podspec
+
+HANDLERS = frozenset({"", "default", "crun", "runc"})
+"""`runc`: what containerd calls its own; programs cannot tell the two apart."""
+
+
+class NoRuntime(Exception):
+    """The text is upstream's."""
+
+
+async def check(pod: podspec.Object, api: client.Client) -> None:
+    """Raises NoRuntime."""
+    name = pod["spec"].get("runtimeClassName")
+    if not name:
+        return
+    try:
+        found = await api.get(resources.RUNTIME_CLASSES, None, str(name))
+    except client.ApiError as error:
+        raise NoRuntime(f'failed to get sandbox runtime: failed to look up RuntimeClass "{name}": {error}') from error
+    handler = str(found.get("handler", ""))
+    if handler not in HANDLERS:
+        raise NoRuntime(f'failed to get sandbox runtime: no runtime for "{handler}" is configured')
