@@ -19,6 +19,8 @@ Object = dict[str, Any]
 
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
+# How old a pod that ended becomes before it is replaced: what its node refuses would be made anew without end.
+RECREATE_SECONDS = 2.0
 _ORDINAL = re.compile(r"(.*)-([0-9]+)")
 
 
@@ -117,7 +119,9 @@ class _Sync:
         waits = [
             wait
             for pod in self._by_ordinal.values()
-            if (wait := objects.seconds_until_available(pod, self._min_ready, self._now))
+            if (
+                wait := objects.seconds_until_available(pod, self._min_ready, self._now) or self._seconds_too_young(pod)
+            )
         ]
         return [*result, actions.Requeue(min(waits) + 0.1)] if waits else result
 
@@ -170,7 +174,7 @@ class _Sync:
         if objects.is_deleting(pod):
             return [], False
         if objects.is_pod_terminal(pod):
-            return [self._recreation(pod)], False
+            return ([] if self._seconds_too_young(pod) else [self._recreation(pod)]), False
         if objects.status_of(pod).get("phase") == "Pending":
             lost = self._missing_claims(ordinal)
             if lost:
@@ -180,6 +184,12 @@ class _Sync:
             patch = {"metadata": {"uid": objects.uid_of(pod), "labels": tags}}
             return [actions.Patch(resources.PODS, *objects.key_of(pod), patch)], False
         return [], self._is_available(pod)
+
+    def _seconds_too_young(self, pod: Object) -> float:
+        """A pod that its node refuses ends at once, and the next one too: how long to leave this one."""
+        if not objects.is_pod_terminal(pod):
+            return 0.0
+        return max(0.0, RECREATE_SECONDS - objects.seconds_since(pod["metadata"]["creationTimestamp"], self._now))
 
     def _recreation(self, pod: Object) -> actions.Delete:
         namespace, name = objects.key_of(pod)

@@ -102,6 +102,22 @@ def test_a_rolling_update_goes_from_the_highest_ordinal_down_to_the_partition() 
     control_plane.run(test)
 
 
+def test_a_pod_that_its_node_refuses_is_replaced_again_and_again_but_in_peace() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.STATEFUL_SETS, stateful(replicas=1))
+        seen = set()
+        for _ in range(200):
+            pod = (await pods(plane)).get("db-0")
+            if pod is not None and "phase" in pod.get("status", {}):
+                seen.add(pod["metadata"]["uid"])
+                if pod["status"]["phase"] != "Failed":
+                    await plane.patch(resources.PODS, "db-0", {"status": {"phase": "Failed"}}, subresource="status")
+            await asyncio.sleep(0.1)
+        assert 5 < len(seen) <= 11
+
+    control_plane.run(test, node=None)
+
+
 def test_on_delete_updates_only_what_somebody_deletes() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         await plane.create(resources.STATEFUL_SETS, stateful(updateStrategy={"type": "OnDelete"}))
