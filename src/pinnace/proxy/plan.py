@@ -89,7 +89,7 @@ def entries(service: Object, slices: Iterable[Object], node_name: str) -> Entrie
         name = port.get("protocol", "TCP")
         protocol, number = PROTOCOLS[name], port["port"]
         endpoints = usable_endpoints(slices, port.get("name", ""), name, node_name)
-        if ":" not in cluster_ip:
+        if _is_ipv4(cluster_ip):
             found[Front(cluster_ip, protocol, number)] = _for_cluster(endpoints, inner_local, affinity)
         fronts = [Front(address, protocol, number) for address in external]
         if port.get("nodePort"):
@@ -111,16 +111,16 @@ def usable_endpoints(slices: Iterable[Object], port_name: str, protocol: str, no
             for entry in piece.get("ports") or ()
             if (entry.get("name") or "") == port_name
             and (entry.get("protocol") or "TCP") == protocol
-            and entry.get("port")
+            and 0 < (entry.get("port") or 0) < 65536
         ]
         for endpoint in piece.get("endpoints") or ():
             conditions = endpoint.get("conditions") or {}
             target = ready if conditions.get("ready") is not False else serving
             if target is serving and not (conditions.get("serving") and conditions.get("terminating")):
                 continue
-            for number in numbers:
-                is_local = endpoint.get("nodeName") == node_name
-                target[Endpoint(endpoint["addresses"][0], number, is_local)] = None
+            address, is_local = endpoint["addresses"][0], endpoint.get("nodeName") == node_name
+            if _is_ipv4(address):
+                target.update((Endpoint(address, number, is_local), None) for number in numbers)
     return tuple(sorted(ready or serving, key=lambda one: (not one.is_local, one.address, one.port)))
 
 
@@ -179,7 +179,16 @@ def _external_addresses(service: Object) -> Sequence[str]:
     if spec.get("type") == "LoadBalancer":
         ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
         addresses += [entry["ip"] for entry in ingress if entry.get("ip") and entry.get("ipMode") != "Proxy"]
-    return [address for address in dict.fromkeys(addresses) if ":" not in address]
+    return [address for address in dict.fromkeys(addresses) if _is_ipv4(address)]
+
+
+def _is_ipv4(address: str) -> bool:
+    """What is not is left out: one object that slipped through validation must not keep all others from the kernel."""
+    try:
+        socket.inet_pton(socket.AF_INET, address)
+    except OSError:
+        return False
+    return True
 
 
 def _for_cluster(endpoints: tuple[Endpoint, ...], is_local: bool, affinity: int) -> Backends:

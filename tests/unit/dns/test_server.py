@@ -40,7 +40,10 @@ class View:
     def has_namespace(self, namespace):  # type: ignore[no-untyped-def]
         return True
 
-    services_at = slices_with = lambda self, address: []
+    def services_at(self, address):  # type: ignore[no-untyped-def]
+        return []
+
+    slices_with = services_at
 
 
 def make(upstreams: list[tuple[str, int]] | None = None) -> server.DnsServer:

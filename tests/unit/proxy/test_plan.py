@@ -129,6 +129,15 @@ def test_ports_are_matched_by_name_and_protocol() -> None:
     }
 
 
+def test_what_is_no_address_or_port_is_left_out_and_the_rest_stays() -> None:
+    odd = slice_of(endpoint("10.42.0.300"), endpoint("10.42.1"), endpoint("example.org"), endpoint("10.42.0.3"))
+    spec = service(externalIPs=["2001:db8::1", "rubbish", "192.0.2.1"])
+    found = plan.entries(spec, [odd, slice_of(endpoint("10.42.0.9"), port=0), slice_of(port=70000)], "here")
+    assert [front.address for front in found] == ["10.43.0.5", "192.0.2.1"]
+    assert targets(found[CLUSTER]) == ["10.42.0.3:8080"]
+    plan.changes({}, found)
+
+
 def test_headless_external_and_foreign_proxied_services_have_no_entries() -> None:
     assert plan.entries(service(clusterIP="None"), [TWO], "here") == plan.EMPTY
     assert plan.entries(service(type="ExternalName", externalName="example.org"), [TWO], "here") == plan.EMPTY
@@ -181,10 +190,11 @@ def endpoints_with(nodes: st.SearchStrategy[str]) -> st.SearchStrategy[list[Obje
     return st.lists(one, max_size=5, unique_by=lambda found: found["addresses"][0])
 
 
+PORTS: list[Object] = [PORT, {"port": 80, "protocol": "UDP"}, {"port": 81, "nodePort": 30081}]
 specs = st.fixed_dictionaries(
     {
         "ports": st.lists(
-            st.sampled_from([PORT, {"port": 80, "protocol": "UDP"}, {"port": 81, "nodePort": 30081}]),
+            st.sampled_from(PORTS),
             unique_by=lambda port: (port["port"], port.get("protocol")),
         ),
         "externalTrafficPolicy": st.sampled_from(["Local", "Cluster"]),
