@@ -191,12 +191,15 @@ def endpoints_with(nodes: st.SearchStrategy[str]) -> st.SearchStrategy[list[Obje
 
 
 PORTS: list[Object] = [PORT, {"port": 80, "protocol": "UDP"}, {"port": 81, "nodePort": 30081}]
+
+
+def number_and_protocol(port: Object) -> tuple[int, str]:
+    return port["port"], port.get("protocol", "TCP")
+
+
 specs = st.fixed_dictionaries(
     {
-        "ports": st.lists(
-            st.sampled_from(PORTS),
-            unique_by=lambda port: (port["port"], port.get("protocol")),
-        ),
+        "ports": st.lists(st.sampled_from(PORTS), unique_by=number_and_protocol),
         "externalTrafficPolicy": st.sampled_from(["Local", "Cluster"]),
         "internalTrafficPolicy": st.sampled_from(["Local", "Cluster"]),
         "sessionAffinity": st.sampled_from(["None", "ClientIP"]),
