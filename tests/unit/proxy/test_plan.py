@@ -197,9 +197,10 @@ def number_and_protocol(port: Object) -> tuple[int, str]:
     return port["port"], port.get("protocol", "TCP")
 
 
+port_lists: st.SearchStrategy[list[Object]] = st.lists(st.sampled_from(PORTS), unique_by=number_and_protocol)
 specs = st.fixed_dictionaries(
     {
-        "ports": st.lists(st.sampled_from(PORTS), unique_by=number_and_protocol),
+        "ports": port_lists,
         "externalTrafficPolicy": st.sampled_from(["Local", "Cluster"]),
         "internalTrafficPolicy": st.sampled_from(["Local", "Cluster"]),
         "sessionAffinity": st.sampled_from(["None", "ClientIP"]),
