@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from pinnace.engine import create, images, interface, machine, monitor, records, runtime
-from pinnace.kernel import mounts, pidfd
+from pinnace.kernel import mounts, paths, pidfd
 
 # The exit code of a container whose monitor did not tell one.
 UNKNOWN_EXIT = 255
@@ -94,18 +94,33 @@ async def record_death(here: machine.Machine, record: records.ContainerRecord) -
     if dead.oom_killed:
         here.tell("oom", dead)
     here.tell("die", dead)
-    await _release(here, dead)
+    await _release(here, dead, has_ended=True)
 
 
-async def _release(here: machine.Machine, record: records.ContainerRecord) -> None:
-    """Give back what only a living container needs: the runtime's state, its cgroup, its root mount."""
+async def _release(here: machine.Machine, record: records.ContainerRecord, *, has_ended: bool = False) -> None:
+    """Give back what only a living container needs: the runtime's state, its cgroup, its root mount.
+
+    `has_ended`: its monitor saw it end, so that no runtime can be at work on it and only files are left of the runtime's state;
+    without hooks its `delete` would do no more than remove them.
+    """
     live = here.live(record.id)
     if live.process >= 0:
         os.close(live.process)
         live.process = -1
+    await asyncio.to_thread(_end_processes, here, record)
+    if has_ended:
+        await asyncio.to_thread(paths.remove_tree, here.runtime_root / record.id)
+    else:
+        await runtime.delete(here.runtime_root, record.id)
+    await asyncio.to_thread(_remove_places, here, record)
+
+
+def _end_processes(here: machine.Machine, record: records.ContainerRecord) -> None:
     if here.cgroups.processes(record.cgroup):
-        await asyncio.to_thread(here.cgroups.kill_all, record.cgroup)
-    await runtime.delete(here.runtime_root, record.id)
+        here.cgroups.kill_all(record.cgroup)
+
+
+def _remove_places(here: machine.Machine, record: records.ContainerRecord) -> None:
     here.cgroups.remove(record.cgroup)
     mounts.unmount(here.root_mount(record.id))
 

@@ -29,6 +29,10 @@ GATEWAY_MAC = "0a:58:0a:2a:00:01"
 """The same on every bridge: pods keep a valid neighbour entry when the bridge is made anew."""
 
 
+REMOVALS = 8
+"""Links that are removed at the same time."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     table: rules.TableSettings
@@ -47,6 +51,8 @@ class BridgeNetwork:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="network")
+        # The kernel takes tens of milliseconds to remove a link, most of them waiting: others go on meanwhile.
+        self._removals = concurrent.futures.ThreadPoolExecutor(REMOVALS, thread_name_prefix="link removal")
         self._attached: dict[str, interface.Attachment] = {}
         self._host_ports: dict[str, tuple[interface.HostPort, ...]] = {}
         self._last: ipaddress.IPv4Address | None = None
@@ -65,18 +71,26 @@ class BridgeNetwork:
         return await self._run(self._attach, sandbox_id, network_namespace, host_ports)
 
     async def detach(self, sandbox_id: str) -> None:
-        await self._run(self._detach, sandbox_id)
+        # Asked in the thread: behind an attachment of the same sandbox that may be on its way.
+        attachment = await self._run(self._attached.get, sandbox_id)
+        if attachment is None:
+            return
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._removals, _delete_link, attachment.interface)
+        # Only now: whoever is interrupted in between finds the link again by what is remembered.
+        await self._run(self._forget, sandbox_id)
 
     async def attachments(self) -> tuple[interface.Attachment, ...]:
         return tuple(self._attached.values())
 
     async def collect(self, live_sandbox_ids: frozenset[str]) -> None:
         for sandbox_id in [known for known in self._attached if known not in live_sandbox_ids]:
-            await self._run(self._detach, sandbox_id)
+            await self.detach(sandbox_id)
 
     async def close(self) -> None:
         await self._run(self._close)
         self._thread.shutdown()
+        self._removals.shutdown()
 
     async def purge(self) -> None:
         await self._run(self._purge)
@@ -140,7 +154,8 @@ class BridgeNetwork:
             self._wire(attachment, namespace)
             self._write_host_ports(attachment, host_ports)
         except (nftables.NftablesError, OSError) as error:
-            self._detach(sandbox_id)
+            _delete_link(attachment.interface)
+            self._forget(sandbox_id)
             raise interface.NetworkError(f"cannot attach sandbox {sandbox_id} to the network: {error}") from error
         return attachment
 
@@ -161,12 +176,11 @@ class BridgeNetwork:
         finally:
             os.close(handle)
 
-    def _detach(self, sandbox_id: str) -> None:
+    def _forget(self, sandbox_id: str) -> None:
         attachment = self._attached.get(sandbox_id)
         if attachment is None:
             return
         self._write_host_ports(attachment, self._host_ports.pop(sandbox_id, ()))
-        self._kernel.delete([attachment.interface])
         del self._attached[sandbox_id]
         self._save()
 
@@ -245,6 +259,15 @@ class BridgeNetwork:
         }
         self._settings.state_file.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(self._settings.state_file, json.dumps(state).encode())
+
+
+def _delete_link(name: str) -> None:
+    """Raises NetworkError."""
+    try:
+        with rtnetlink.Links() as links:
+            links.delete([name])
+    except OSError as error:
+        raise interface.NetworkError(f"cannot remove the link {name}: {error}") from error
 
 
 def _configure_inside(attachment: interface.Attachment) -> None:
