@@ -180,7 +180,7 @@ class UdpClient:
 
 def test_a_client_with_affinity_stays_with_its_endpoint_while_others_come_and_go(world: World) -> None:
     one, two = world.address(1), world.address(2)
-    sticky = {"sessionAffinity": "ClientIP"}
+    sticky: dict[str, Any] = {"sessionAffinity": "ClientIP"}
     world.show(one, two, **sticky)
     (first,) = {ask(CLUSTER_IP, PORT, world.pins[0])[0] for _ in range(15)}
     mine, other = (one, two) if first == "one" else (two, one)
@@ -291,7 +291,7 @@ def test_external_addresses_and_those_of_a_balancer_lead_to_the_service(world: W
 
 
 def test_the_local_policy_keeps_the_client_s_address_and_drops_where_no_endpoint_is_here(world: World) -> None:
-    local = {"externalTrafficPolicy": "Local", "type": "LoadBalancer"}
+    local: dict[str, Any] = {"externalTrafficPolicy": "Local", "type": "LoadBalancer"}
     world.show(world.address(1), world.address(2), here=1, **local)
     for address, port in ((NODE_ADDRESS, NODE_PORT), ("198.51.100.9", PORT)):
         assert {ask(address, port, world.outside) for _ in range(15)} == {("one", OUTSIDE_ADDRESS)}
