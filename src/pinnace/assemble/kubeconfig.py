@@ -34,12 +34,16 @@ def write_admin(where: places.Places, cluster: settings.Cluster) -> None:
 def user_file() -> pathlib.Path:
     """The file that kubectl would write to: the first of $KUBECONFIG, else ~/.kube/config."""
     named = [part for part in os.environ.get("KUBECONFIG", "").split(":") if part]
-    return pathlib.Path(named[0]) if named else pathlib.Path.home() / ".kube" / "config"
+    path = pathlib.Path(named[0]) if named else pathlib.Path.home() / ".kube" / "config"
+    return path.resolve()  # a symbolic link stays one
 
 
 def merge(path: pathlib.Path, where: places.Places, cluster: settings.Cluster) -> str:
     """Add or refresh this cluster's entries and make its context the current one. Returns the context's name."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise KubeconfigError(f"{path.parent} cannot be made ({error}); use --no-merge-kubeconfig") from error
     with _locked(path):
         config = _read(path)
         name = _own_name(config, cluster)
@@ -49,7 +53,7 @@ def merge(path: pathlib.Path, where: places.Places, cluster: settings.Cluster) -
                 config[section] = entries
             else:
                 config[section] = [*(config.get(section) or []), *entries]
-        files.write_atomic(path, yaml.safe_dump(config, sort_keys=False).encode(), 0o600)
+        _save(path, config)
     return name
 
 
@@ -65,7 +69,15 @@ def unmerge(path: pathlib.Path, cluster: settings.Cluster) -> None:
         _drop(config, name)
         if config.get("current-context") == name:
             config["current-context"] = ""
-        files.write_atomic(path, yaml.safe_dump(config, sort_keys=False).encode(), 0o600)
+        _save(path, config)
+
+
+def _save(path: pathlib.Path, config: Entry) -> None:
+    """Whose it was, it stays: `sudo pinnace up` with the user's HOME must not take the file from the user."""
+    owner = path.stat() if path.exists() else path.parent.stat()
+    files.write_atomic(path, yaml.safe_dump(config, sort_keys=False).encode(), 0o600)
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _entries(where: places.Places, cluster: settings.Cluster, name: str) -> Entry:
@@ -102,7 +114,9 @@ def _own_name(config: Entry, cluster: settings.Cluster) -> str:
     if present is not None:
         return present
     taken = {entry.get("name") for section in ("clusters", "contexts") for entry in config.get(section) or []}
-    return cluster.name if cluster.name not in taken else f"{cluster.name}-{cluster.id}"
+    users = {entry.get("name") for entry in config.get("users") or []}
+    is_free = cluster.name not in taken and f"{cluster.name}-admin" not in users
+    return cluster.name if is_free else f"{cluster.name}-{cluster.id}"
 
 
 def _name_of(config: Entry, cluster: settings.Cluster) -> str | None:
@@ -141,6 +155,8 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
         try:
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             break
+        except PermissionError as error:
+            raise KubeconfigError(f"{path} cannot be changed ({error}); use --no-merge-kubeconfig") from error
         except FileExistsError:
             if time.monotonic() > deadline:
                 raise KubeconfigError(f"{lock} is held by another program; if none runs, remove it") from None

@@ -223,7 +223,7 @@ def _require_possible(where: places.Places, cluster: settings.Cluster, running: 
         raise LifecycleError(
             "a node needs root: run `sudo pinnace up`, or `pinnace up --no-node` for a control plane alone"
         )
-    missing = [check for check in doctor.checks() if not check.ok and check.required]
+    missing = [check for check in doctor.checks(versions=False) if not check.ok and check.required]
     if missing:
         lines = "\n".join(f"  {check.name}: {check.detail}\n    {check.fix}" for check in missing)
         raise LifecycleError(f"this machine lacks what a node needs:\n{lines}")
