@@ -6,6 +6,8 @@ GET      /containerLogs/<namespace>/<pod>/<container>
 GET|POST /exec|attach/<namespace>/<pod>[/<uid>]/<container>
 GET|POST /portForward/<namespace>/<pod>[/<uid>]
 GET      /stats/summary, /metrics, /metrics/resource
+GET      /configz                                          the settings, in upstream's names
+GET      /runningpods                                      what the engine runs
 """
 
 import asyncio
@@ -22,9 +24,11 @@ from pinnace.engine import interface
 from pinnace.kernel import namespaces
 from pinnace.kubelet import (
     agent,
+    configz,
     container_logs,
     endpoint_auth,
     figures,
+    machine,
     model,
     podspec,
     portforward,
@@ -58,6 +62,8 @@ class Endpoint:
     def __init__(self, kubelet: agent.Kubelet, guard: endpoint_auth.Guard) -> None:
         self._kubelet = kubelet
         self._guard = guard
+        self._rates = figures.Rates()
+        self._node_rates = figures.Rates()
         self._routes: dict[
             str, tuple[frozenset[str], Callable[[messages.Request, list[str]], Awaitable[messages.Answer]]]
         ] = {
@@ -68,6 +74,8 @@ class Endpoint:
             "portForward": (_READ_OR_POST, self._port_forward),
             "stats": (_READ, self._stats),
             "metrics": (_READ, self._metrics),
+            "configz": (_READ, self._configz),
+            "runningpods": (_READ, self._running_pods),
         }
 
     async def handle(self, request: messages.Request) -> messages.Answer:
@@ -138,11 +146,25 @@ class Endpoint:
     async def _stats(self, request: messages.Request, rest: list[str]) -> messages.Answer:
         if rest not in ([], ["summary"]):
             raise Refused(404, "404 page not found\n")
-        return _json(figures.summary(self._kubelet.settings, await self._measure(), self._kubelet.time.now()))
+        return _json(
+            figures.summary(self._kubelet.settings, await self._measure(), self._node_cpu(), self._kubelet.time.now())
+        )
+
+    async def _configz(self, request: messages.Request, rest: list[str]) -> messages.Answer:
+        return _json({"kubeletconfig": configz.document(self._kubelet.settings)})
+
+    async def _running_pods(self, request: messages.Request, rest: list[str]) -> messages.Answer:
+        items = [
+            configz.running_pod(each.pod, each.live_containers())
+            for each in self._kubelet.workers.values()
+            if each.live_containers()
+        ]
+        return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 
     async def _metrics(self, request: messages.Request, rest: list[str]) -> messages.Answer:
         if rest == ["resource"]:
-            text = figures.resource_metrics(await self._measure(), self._kubelet.time.now())
+            text = figures.resource_metrics(await self._measure(), self._node_cpu(), self._kubelet.time.now())
+
         elif not rest:
             running = [each for pod in self._kubelet.workers.values() for each in pod.live_containers()]
             text = (
@@ -159,7 +181,11 @@ class Endpoint:
 
     async def _measure(self) -> list[figures.PodUse]:
         pods = [(each.pod, each.live_containers()) for each in self._kubelet.workers.values()]
-        return await figures.measure(self._kubelet.engine, pods)
+        return await figures.measure(self._kubelet.engine, pods, self._rates, self._kubelet.time.monotonic())
+
+    def _node_cpu(self) -> figures.NodeCpu:
+        used = machine.cpu_nanoseconds()
+        return figures.NodeCpu(used, self._node_rates.note("node", self._kubelet.time.monotonic(), used))
 
     # ------------------------------------------------------------ streams
 

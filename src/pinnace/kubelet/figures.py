@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pinnace.engine import interface
@@ -17,6 +17,8 @@ class ContainerUse:
     name: str
     started_ns: int
     stats: interface.Stats
+    nanocores: int | None = None
+    """CPU use at present; None: not known yet."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,12 +31,49 @@ class PodUse:
         return sum(each.stats.cpu_nanoseconds for each in self.containers)
 
     @property
+    def nanocores(self) -> int | None:
+        known = [each.nanocores for each in self.containers if each.nanocores is not None]
+        return sum(known) if known else None
+
+    @property
     def working_set(self) -> int:
         return sum(each.stats.memory_working_set_bytes for each in self.containers)
 
 
+class Rates:
+    """CPU use in nanocores, from two measurements of the same container; at least `SHORTEST` seconds lie between them."""
+
+    SHORTEST = 1.0
+    LONGEST = 60.0
+    """An older measurement would tell of the past."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, list[tuple[float, int]]] = {}
+
+    def note(self, key: str, now: float, nanoseconds: int) -> int | None:
+        """Nanoseconds of CPU time per second since an earlier call; None: there was none to compare with."""
+        seen = [each for each in self._before.get(key, ()) if now - each[0] <= self.LONGEST and each[1] <= nanoseconds]
+        old = [each for each in seen if now - each[0] >= self.SHORTEST]
+        if not seen or now - seen[-1][0] >= self.SHORTEST:
+            seen.append((now, nanoseconds))
+        # The newest that is old enough, and what may become that.
+        self._before[key] = seen[-3:]
+        if not old:
+            return None
+        moment, used = old[-1]
+        return int((nanoseconds - used) / (now - moment))
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forget what is gone."""
+        for key in [key for key in self._before if key not in keys]:
+            del self._before[key]
+
+
 async def measure(
-    engine: interface.Engine, pods: Sequence[tuple[podspec.Object, Sequence[interface.Container]]]
+    engine: interface.Engine,
+    pods: Sequence[tuple[podspec.Object, Sequence[interface.Container]]],
+    rates: Rates,
+    now: float,
 ) -> list[PodUse]:
     found = []
     for pod, containers in pods:
@@ -43,8 +82,10 @@ async def measure(
             with contextlib.suppress(interface.EngineError):
                 stats = await engine.stats(container.id)
                 name = container.spec.labels.get(model.CONTAINER_NAME_LABEL, "")
-                uses.append(ContainerUse(name, container.started_at, stats))
+                used = rates.note(container.id, now, stats.cpu_nanoseconds)
+                uses.append(ContainerUse(name, container.started_at, stats, used))
         found.append(PodUse(pod, tuple(uses)))
+    rates.keep({container.id for _, containers in pods for container in containers})
     return found
 
 
@@ -52,7 +93,15 @@ def _moment(nanoseconds: int) -> str:
     return clock.rfc3339(datetime.datetime.fromtimestamp(nanoseconds / 1e9, datetime.UTC))
 
 
-def summary(settings: settings_module.Settings, pods: Sequence[PodUse], now: datetime.datetime) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class NodeCpu:
+    nanoseconds: int
+    nanocores: int | None
+
+
+def summary(
+    settings: settings_module.Settings, pods: Sequence[PodUse], cpu: NodeCpu, now: datetime.datetime
+) -> dict[str, Any]:
     """The stats API's Summary (k8s.io/kubelet/pkg/apis/stats/v1alpha1)."""
     stamp = clock.rfc3339(now)
     memory = machine.memory_info()
@@ -61,7 +110,8 @@ def summary(settings: settings_module.Settings, pods: Sequence[PodUse], now: dat
     return {
         "node": {
             "nodeName": settings.node_name,
-            "cpu": {"time": stamp, "usageCoreNanoSeconds": sum(each.cpu_nanoseconds for each in pods)},
+            "startTime": _moment(int(machine.boot_time() * 1e9)),
+            "cpu": _cpu(stamp, cpu.nanoseconds, cpu.nanocores),
             "memory": {
                 "time": stamp,
                 "availableBytes": memory.get("MemAvailable", 0),
@@ -89,6 +139,7 @@ def _pod_summary(use: PodUse, stamp: str) -> dict[str, Any]:
                 **_usage(
                     stamp,
                     each.stats.cpu_nanoseconds,
+                    each.nanocores,
                     each.stats.memory_usage_bytes,
                     each.stats.memory_working_set_bytes,
                 ),
@@ -99,6 +150,7 @@ def _pod_summary(use: PodUse, stamp: str) -> dict[str, Any]:
         **_usage(
             stamp,
             use.cpu_nanoseconds,
+            use.nanocores,
             sum(each.stats.memory_usage_bytes for each in use.containers),
             use.working_set,
         ),
@@ -106,14 +158,21 @@ def _pod_summary(use: PodUse, stamp: str) -> dict[str, Any]:
     }
 
 
-def _usage(stamp: str, cpu: int, memory: int, working_set: int) -> dict[str, Any]:
+def _cpu(stamp: str, nanoseconds: int, nanocores: int | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {"time": stamp}
+    if nanocores is not None:
+        shown["usageNanoCores"] = nanocores
+    return {**shown, "usageCoreNanoSeconds": nanoseconds}
+
+
+def _usage(stamp: str, cpu: int, nanocores: int | None, memory: int, working_set: int) -> dict[str, Any]:
     return {
-        "cpu": {"time": stamp, "usageCoreNanoSeconds": cpu},
+        "cpu": _cpu(stamp, cpu, nanocores),
         "memory": {"time": stamp, "usageBytes": memory, "workingSetBytes": working_set},
     }
 
 
-def resource_metrics(pods: Sequence[PodUse], now: datetime.datetime) -> str:
+def resource_metrics(pods: Sequence[PodUse], cpu: NodeCpu, now: datetime.datetime) -> str:
     """Prometheus text, in the names of upstream's /metrics/resource."""
     stamp = int(now.timestamp() * 1000)
     lines: list[str] = []
@@ -162,10 +221,22 @@ def resource_metrics(pods: Sequence[PodUse], now: datetime.datetime) -> str:
         [(labels(pod), pod.working_set) for pod in pods],
     )
     family(
+        "node_cpu_usage_seconds_total",
+        "counter",
+        "Cumulative cpu time consumed by the node in core-seconds",
+        [("", cpu.nanoseconds / 1e9)],
+    )
+    family(
         "node_memory_working_set_bytes",
         "gauge",
         "Current working set of the node in bytes",
         [("", _node_working_set())],
+    )
+    family(
+        "resource_scrape_error",
+        "gauge",
+        "1 if there was an error while getting container metrics, 0 otherwise",
+        [("", 0)],
     )
     return "\n".join(lines) + "\n"
 

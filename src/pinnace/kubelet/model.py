@@ -161,6 +161,8 @@ class Termination:
     reason: str = ""
     """For the pod's status: DeadlineExceeded, Evicted …; "" for a deletion or a pod that is done."""
     message: str = ""
+    is_disruption: bool = False
+    """The pod did nothing wrong: the node needs what it has."""
     is_failure: bool = False
     """The pod's phase becomes Failed whatever its containers' exit codes."""
 

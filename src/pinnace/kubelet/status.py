@@ -64,7 +64,14 @@ def make(pod: model.Object, observed: model.Observed, memory: model.Memory, cont
         status["initContainerStatuses"] = inits
     if ephemerals:
         status["ephemeralContainerStatuses"] = ephemerals
-    status["conditions"] = _conditions(pod, old, status, _can_start(observed) and not is_over, context)
+    status["conditions"] = _conditions(
+        pod,
+        old,
+        status,
+        _can_start(observed) and not is_over,
+        context,
+        is_disrupted=memory.termination is not None and memory.termination.is_disruption,
+    )
     status["conditions"] += _resize_conditions(pod, observed, memory, status, context) if not is_over else []
     for kept in ("nominatedNodeName", "resize", "resourceClaimStatuses"):
         if kept in old:
@@ -419,7 +426,13 @@ def _set_reason(status: model.Object, old: model.Object, memory: model.Memory, i
 
 
 def _conditions(
-    pod: model.Object, old: model.Object, status: model.Object, can_start: bool, context: Context
+    pod: model.Object,
+    old: model.Object,
+    status: model.Object,
+    can_start: bool,
+    context: Context,
+    *,
+    is_disrupted: bool,
 ) -> list[model.Object]:
     containers_ready = _containers_ready(pod, status)
     before = {entry["type"]: entry for entry in old.get("conditions") or ()}
@@ -431,7 +444,7 @@ def _conditions(
         {**containers_ready, "type": "ContainersReady"},
         _condition("PodScheduled", True),
     ]
-    if status.get("reason") == "Evicted":
+    if status.get("reason") == "Evicted" and (is_disrupted or is_own(before.get("DisruptionTarget", {"type": ""}))):
         others = [entry for entry in others if entry["type"] != "DisruptionTarget"]
         made.append(_condition("DisruptionTarget", True, BY_KUBELET, status.get("message", "")))
     return [_finish(entry, before.get(entry["type"]), status, context) for entry in made] + others

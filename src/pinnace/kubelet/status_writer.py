@@ -158,6 +158,9 @@ def patch(before: podspec.Object, after: podspec.Object) -> podspec.Object:
 
 
 def _condition_changes(before: Sequence[podspec.Object], after: Sequence[podspec.Object]) -> list[podspec.Object]:
-    """Each of `after` whole, with None for what it no longer says: an item of a merged list keeps what the patch leaves out."""
+    """Each of `after` whole, with None for what it no longer says: an item of a merged list keeps what the patch leaves out, and the
+    list keeps an item until it is told to let go of it."""
     fields = {entry["type"]: entry.keys() for entry in before}
-    return [{**dict.fromkeys(fields.get(entry["type"], ())), **entry} for entry in after]
+    changed = [{**dict.fromkeys(fields.get(entry["type"], ())), **entry} for entry in after]
+    gone = [kind for kind in fields if kind not in {entry["type"] for entry in after}]
+    return [*changed, *({"type": kind, "$patch": "delete"} for kind in gone)]

@@ -90,7 +90,31 @@ class Upkeep:
     async def _watch_pressure(self) -> None:
         while True:
             await self._agent.time.sleep(PRESSURE_SECONDS)
+            await self.check_local_storage()
             await self.check_pressure()
+
+    async def check_local_storage(self) -> None:
+        """Evict the pods that keep more on this node than their limits allow."""
+        for each in list(self._agent.workers.values()):
+            if each.is_terminating or not eviction.has_local_limits(each.pod):
+                continue
+            text = eviction.over_limit(each.pod, await self._local_use(each))
+            if text:
+                log.warning("evicting pod %s: %s", podspec.full_name(each.pod), text)
+                each.evict(model.Termination(grace_seconds=1, reason="Evicted", message=text, is_failure=True))
+
+    async def _local_use(self, pod: worker.PodWorker) -> eviction.LocalUse:
+        containers: dict[str, int] = {}
+        for container in pod.live_containers():
+            name = container.spec.labels.get(model.CONTAINER_NAME_LABEL, "")
+            with contextlib.suppress(interface.EngineError):
+                stats = await self._agent.engine.stats(container.id)
+                logs = await asyncio.to_thread(folder_bytes, container.log_path.parent)
+                containers[name] = stats.filesystem_bytes + logs
+        folder = self._agent.settings.pod_dir(pod.uid) / "volumes" / "kubernetes.io~empty-dir"
+        names = [each["name"] for each in pod.pod["spec"].get("volumes") or () if each.get("emptyDir") is not None]
+        volumes = {name: await asyncio.to_thread(folder_bytes, folder / name) for name in names}
+        return eviction.LocalUse(volumes, containers)
 
     async def check_pressure(self) -> None:
         settings = self._agent.settings
@@ -127,7 +151,9 @@ class Upkeep:
         text = eviction.message(chosen, resource, threshold, available)
         victim = self._agent.workers[podspec.uid(chosen.pod)]
         log.warning("evicting pod %s: %s", podspec.full_name(chosen.pod), text)
-        victim.evict(model.Termination(grace_seconds=1, reason="Evicted", message=text, is_failure=True))
+        victim.evict(
+            model.Termination(grace_seconds=1, reason="Evicted", message=text, is_disruption=True, is_failure=True)
+        )
 
     async def _measure(self, pod: worker.PodWorker) -> eviction.Candidate:
         memory = disk = 0
@@ -150,9 +176,9 @@ def rotate(path: pathlib.Path, keep: int, stamp: str) -> None:
 
 
 def folder_bytes(folder: pathlib.Path) -> int:
-    """Bytes of the files below; links are not followed. Files that vanish meanwhile do not count."""
+    """Bytes of disk of the files below; links are not followed. Files that vanish meanwhile do not count."""
     total = 0
     for path in folder.rglob("*") if folder.is_dir() else ():
         with contextlib.suppress(OSError):
-            total += path.lstat().st_size
+            total += path.lstat().st_blocks * 512
     return total

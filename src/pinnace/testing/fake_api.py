@@ -189,6 +189,8 @@ def _target(path: str) -> _Target:
 
 def _merged(current: Any, patch: Any) -> Any:
     """RFC 7396."""
+    if isinstance(patch, list):
+        return [item for item in patch if not (isinstance(item, dict) and item.get("$patch") == "delete")]
     if not isinstance(patch, dict):
         return patch
     result = dict(current) if isinstance(current, dict) else {}

@@ -288,6 +288,41 @@ def test_rotation_keeps_the_newest_files(tmp_path: Any) -> None:
     assert sorted(each.read_text() for each in tmp_path.iterdir()) == ["5", "6"]
 
 
+LOCAL_USES: list[tuple[str, dict[str, int], dict[str, int], str]] = [
+    ("within its limits", {"small": 1 << 20}, {"main": 1 << 20}, ""),
+    ("a volume over its limit", {"small": (1 << 20) + 1}, {}, 'Usage of EmptyDir volume "small" exceeds the limit "1Mi". '),
+    ("a volume without a limit", {"large": 3 << 20}, {}, ""),
+    ("volumes and containers together", {"large": 3 << 20}, {"main": 2 << 20},
+     "Pod ephemeral local storage usage exceeds the total limit of containers 4Mi. "),
+    ("volumes in memory are no storage", {"memory": 64 << 20}, {"main": 1 << 20}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("_", "held", "written", "text"), LOCAL_USES, ids=[each[0] for each in LOCAL_USES])
+def test_who_keeps_more_than_it_may_has_to_go(_: str, held: dict[str, int], written: dict[str, int], text: str) -> None:
+    pod = pods.pod(
+        containers=[pods.container("main", resources={"limits": {"ephemeral-storage": "4Mi"}})],
+        volumes=[
+            {"name": "small", "emptyDir": {"sizeLimit": "1Mi"}},
+            {"name": "large", "emptyDir": {}},
+            {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        ],
+    )
+    assert eviction.has_local_limits(pod)
+    assert eviction.over_limit(pod, eviction.LocalUse(held, written)) == text
+
+
+def test_a_container_over_its_own_storage_limit_is_named() -> None:
+    limits = {"a": "1Mi", "b": "4Mi"}
+    containers = [
+        pods.container(name, resources={"limits": {"ephemeral-storage": limit}}) for name, limit in limits.items()
+    ]
+    use = eviction.LocalUse({}, {"a": 2 << 20})
+    text = 'Container a exceeded its local ephemeral storage limit "1Mi". '
+    assert eviction.over_limit(pods.pod(containers=containers), use) == text
+    assert not eviction.has_local_limits(pods.pod(volumes=[{"name": "any", "emptyDir": {"sizeLimit": "0"}}]))
+
+
 def test_a_patch_carries_what_changed_and_removes_what_is_gone() -> None:
     own = {"type": "Ready", "status": "False"}
     before = {"phase": "Running", "podIP": "1", "podIPs": [{"ip": "1"}], "reason": "X", "conditions": [own]}
@@ -304,6 +339,14 @@ def test_a_patch_carries_what_changed_and_removes_what_is_gone() -> None:
         "conditions": [{"type": "Ready", "status": "True"}],
     }
     assert status_writer.is_same(after, {**after, "conditions": [{**own, "status": "True", "lastProbeTime": None}]})
+
+
+def test_a_condition_that_holds_no_more_is_taken_away() -> None:
+    """An item of a list that merges by key stays until it is told to go."""
+    ready, resize = {"type": "Ready", "status": "True"}, {"type": "PodResizeInProgress", "status": "True"}
+    assert status_writer.patch({"conditions": [ready, resize]}, {"conditions": [ready]}) == {
+        "conditions": [ready, {"type": "PodResizeInProgress", "$patch": "delete"}]
+    }
 
 
 def test_a_condition_that_turns_takes_its_old_reason_back() -> None:

@@ -206,6 +206,8 @@ def test_containers_whose_records_are_lost_count_as_ended() -> None:
 
 
 def test_an_eviction_leaves_its_condition() -> None:
-    memory = model.Memory(termination=model.Termination(1, "Evicted", "low on memory", is_failure=True))
+    memory = model.Memory(
+        termination=model.Termination(1, "Evicted", "low on memory", is_disruption=True, is_failure=True)
+    )
     value = made(pods.pod(), exited("main"), memory=memory)
     assert condition(value, "DisruptionTarget") == ("True", "TerminationByKubelet", "low on memory")
