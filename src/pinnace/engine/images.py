@@ -62,7 +62,14 @@ class EngineImages:
         return tuple(describe(record) for record in self._here.images.list())
 
     async def get(self, reference: str) -> interface.Image:
-        return find(self._here, reference)
+        try:
+            return find(self._here, reference)
+        except interface.NoSuchObject:
+            try:
+                references.parse(reference)
+            except references.InvalidReference as error:
+                raise interface.ImageError(str(error), is_permanent=True) from error
+            raise
 
     async def pull(
         self, reference: str, credentials: interface.Credentials | None = None

@@ -119,7 +119,9 @@ class Images(Protocol):
     async def list(self) -> Sequence[Image]: ...
 
     async def get(self, reference: str) -> Image:
-        """By name (normalised: `nginx` is `docker.io/library/nginx:latest`), digest, or id (prefix). Raises NoSuchObject."""
+        """By name (normalised: `nginx` is `docker.io/library/nginx:latest`), digest, or id (prefix).
+
+        Raises NoSuchObject; a permanent ImageError for what cannot be an image's name."""
         ...
 
     def pull(self, reference: str, credentials: Credentials | None = None) -> AsyncIterator[Progress]:

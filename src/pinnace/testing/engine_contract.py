@@ -372,6 +372,9 @@ async def images_load_tag_and_go(harness: Harness) -> None:
     images = harness.engine.images
     steps = [step async for step in images.load(harness.archive)]
     assert (steps[-1].status, steps[-1].item) == ("Loaded image", "docker.io/library/archived:1")
+    error = await _expect(interface.ImageError, images.get("NOT//a-name"))
+    assert isinstance(error, interface.ImageError)
+    assert error.is_permanent
     image = await images.get("archived:1")
     for reference in ("docker.io/library/archived:1", image.id, image.id.removeprefix("sha256:")[:12]):
         assert (await images.get(reference)).id == image.id

@@ -428,6 +428,8 @@ class FakeImages:
 
     async def get(self, reference: str) -> interface.Image:
         self._host.fail_if_told("get_image", reference)
+        if "//" in reference or reference.lower() != reference:
+            raise interface.ImageError(f'invalid reference format: "{reference}"', is_permanent=True)
         return self._find(reference)
 
     def _find(self, reference: str) -> interface.Image:
