@@ -14,6 +14,8 @@ POD_RANGES = ipaddress.IPv4Network("10.42.0.0/15")
 MAX_CLUSTERS = 64
 DEFAULT_PORT = 6443
 KUBELET_PORT = 10250
+OTHER_KUBELET_PORTS = 20250
+"""From here on for clusters that are not the machine's usual one."""
 
 
 class SettingsError(Exception):
@@ -105,7 +107,7 @@ def decide(
         node=node,
         node_name=socket.gethostname().lower(),
         node_ip=own_address(),
-        kubelet_port=free_port(KUBELET_PORT),
+        kubelet_port=free_port(first_kubelet_port(where)),
         pod_cidr=str(pod_cidr),
         service_cidr=str(service_cidr),
         log_level=log_level,
@@ -120,6 +122,13 @@ def first_range(where: places.Places) -> int:
     if where.data == places.default_data_dir(places.DEFAULT_NAME):
         return 0
     return 1 + int(places.cluster_id(where.data), 16) % (MAX_CLUSTERS - 1)
+
+
+def first_kubelet_port(where: places.Places) -> int:
+    """Which port of the node agent to try first, for the same reason: clusters that start at the same moment, or one that was
+    stopped, would all take the usual one."""
+    number = first_range(where)
+    return OTHER_KUBELET_PORTS + number if number else KUBELET_PORT
 
 
 def free_ranges(

@@ -37,6 +37,18 @@ def test_clusters_of_other_folders_try_ranges_of_their_own_first(
     assert all(index < settings.MAX_CLUSTERS for index in others)
 
 
+def test_clusters_of_other_folders_try_a_port_of_their_own_for_the_node_agent(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has not bound its port yet, or is stopped, cannot be seen: another must not take the same."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    usual = places.default_data_dir(places.DEFAULT_NAME)
+    assert settings.first_kubelet_port(places.of(usual)) == settings.KUBELET_PORT
+    others = {settings.first_kubelet_port(places.of(tmp_path / str(number))) for number in range(20)}
+    assert settings.KUBELET_PORT not in others
+    assert len(others) > 10
+
+
 def test_the_search_for_ranges_goes_round() -> None:
     last = settings.MAX_CLUSTERS - 1
     pods, _ = settings.free_ranges(frozenset(), last)
