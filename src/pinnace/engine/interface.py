@@ -206,6 +206,8 @@ class Mount:
     target: str
     """Absolute, in the container."""
     read_only: bool = False
+    no_exec: bool = False
+    """Programs in it cannot be run."""
     propagation: Literal["private", "rslave", "rshared"] = "private"
 
 

@@ -185,7 +185,8 @@ def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str,
 
 def _bind(mount: interface.Mount) -> dict[str, Any]:
     propagation = {"private": "rprivate", "rslave": "rslave", "rshared": "rshared"}[mount.propagation]
-    return _mount(mount.target, "bind", str(mount.source), "rbind", "ro" if mount.read_only else "rw", propagation)
+    options = ["rbind", "ro" if mount.read_only else "rw", propagation, *(["noexec"] if mount.no_exec else [])]
+    return _mount(mount.target, "bind", str(mount.source), *options)
 
 
 def _namespaces(around: Surroundings) -> list[dict[str, str]]:

@@ -29,7 +29,7 @@ def test_an_image_volume_is_pulled_mounted_and_given_up(tmp_path: pathlib.Path) 
             ((folder, shown),) = agent.host.image_mounts.items()
             assert shown == image.id
             (mount,) = [m for m in agent.host.find(agent.container(pod, "main")).spec.mounts if m.target == "/files"]
-            assert (mount.source, mount.read_only) == (folder, True)
+            assert (mount.source, mount.read_only, mount.no_exec) == (folder, True, True)
             await agent.delete("web", grace=1)
             await agent.until(lambda: agent.pod("web") is None, seconds=5)
             await agent.until(lambda: not folder.exists())

@@ -20,4 +20,4 @@ async def mount(context: interface.Context, name: str, source: podspec.Object) -
         raise interface.VolumeError("an image volume needs a reference")
     folder = context.folder(KIND, name)
     await context.show_image(source, folder)
-    return interface.Volume(folder, read_only=True, owns_files=False)
+    return interface.Volume(folder, read_only=True, no_exec=True, owns_files=False)

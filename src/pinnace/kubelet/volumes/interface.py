@@ -59,6 +59,8 @@ class Volume:
 
     path: pathlib.Path
     read_only: bool = False
+    no_exec: bool = False
+    """Its programs cannot be run."""
     owns_files: bool = True
     """False for the host's own files: fsGroup never touches them."""
 

@@ -1,4 +1,5 @@
-"""Local volumes that are being deleted: their folder goes, then their finalizer.
+"""Local volumes that are being deleted: their folder goes, then their finalizer. One that is still bound is left alone,
+and one whose policy is Retain keeps its folder.
 
 The provisioner marks its volumes with a finalizer and an annotation that names the node; only that node can remove the folder.
 """
@@ -17,12 +18,23 @@ from pinnace.kubelet.volumes import persistent
 log = logging.getLogger(__name__)
 
 
+PROTECTION = "kubernetes.io/pv-protection"
+"""Finalizer of every volume, taken away when no claim is bound to it."""
+
+
+def is_given_up(volume: client.Object, settings: settings_module.Settings) -> bool:
+    """Of this node, being deleted, and bound to no claim: only now may its data go."""
+    metadata = volume["metadata"]
+    finalizers = metadata.get("finalizers") or ()
+    if not metadata.get("deletionTimestamp") or persistent.LOCAL_VOLUME not in finalizers:
+        return False
+    return PROTECTION not in finalizers and is_on_node(volume, settings.node_name)
+
+
 def folder_to_remove(volume: client.Object, settings: settings_module.Settings) -> pathlib.Path | None:
-    """The folder of a volume of this node that is being deleted; None: not ours to remove."""
+    """The folder of a volume that is given up; None: not ours to remove."""
     metadata, spec = volume["metadata"], volume["spec"]
-    if not metadata.get("deletionTimestamp") or persistent.LOCAL_VOLUME not in (metadata.get("finalizers") or ()):
-        return None
-    if not is_on_node(volume, settings.node_name):
+    if not is_given_up(volume, settings):
         return None
     path = pathlib.Path(str((spec.get("local") or spec.get("hostPath") or {}).get("path", "")))
     if ".." in path.parts or path == settings.volumes_dir or not path.is_relative_to(settings.volumes_dir):
@@ -81,10 +93,13 @@ class Reclaim:
     async def reclaim(self, name: str) -> None:
         """Raises ApiError, OSError."""
         volume = self._volumes.get(None, name)
-        path = None if volume is None else folder_to_remove(volume, self._settings)
-        if volume is None or path is None:
+        if volume is None or not is_given_up(volume, self._settings):
             return
-        await asyncio.to_thread(paths.remove_tree, path)
+        if volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete":
+            path = folder_to_remove(volume, self._settings)
+            if path is None:
+                return
+            await asyncio.to_thread(paths.remove_tree, path)
         metadata = {
             "resourceVersion": volume["metadata"]["resourceVersion"],
             "finalizers": without_finalizer(volume["metadata"]["finalizers"]),
