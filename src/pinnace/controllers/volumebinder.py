@@ -316,7 +316,8 @@ def plan_volume(view: views.View, key: objects.Key, now: datetime.datetime) -> S
     if volume is None:
         return []
     if objects.is_deleting(volume):
-        return _give_up_node(view, volume)
+        # What keeps it is its claim: when that is gone, the volume is let go, and only then.
+        return [*(_release(volume) if view.live else ()), *_give_up_node(view, volume)]
     reference = volume["spec"].get("claimRef")
     if not reference or not reference.get("uid"):
         return _set_volume_phase(volume, "Available")
@@ -350,7 +351,7 @@ def _release(volume: Object) -> list[actions.Action]:
     if objects.status_of(volume).get("phase") not in ("Released", "Failed"):
         return _set_volume_phase(volume, "Released")
     provisioner = objects.annotations_of(volume).get(local_provisioner.PROVISIONED_BY)
-    if _policy(volume) != "Delete" or provisioner != local_provisioner.PROVISIONER:
+    if objects.is_deleting(volume) or _policy(volume) != "Delete" or provisioner != local_provisioner.PROVISIONER:
         return []  # Kept for a person, or deleted by whoever provisioned it.
     return [actions.Delete(VOLUMES, None, objects.name_of(volume), uid=objects.uid_of(volume))]
 

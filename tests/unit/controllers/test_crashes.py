@@ -122,9 +122,9 @@ def undisturbed(steps: Steps) -> tuple[Object, int]:
 
 @CASES
 def test_crashes_converge_to_the_undisturbed_end(steps: Steps) -> None:
-    """Before every odd write and after every even one."""
+    """Before or after every third write, in turn."""
     expected, writes = undisturbed(steps)
-    for crash_at in range(1, writes + 1):
+    for crash_at in range(1, writes + 1, 3):
         found, _ = run(steps, crash_at, after=crash_at % 2 == 0)
         assert found == expected, f"crash at write {crash_at}"
 

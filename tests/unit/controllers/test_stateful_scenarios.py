@@ -179,6 +179,28 @@ def test_claims_get_a_folder_on_the_chosen_node_and_outlive_their_pods() -> None
     control_plane.run(test)
 
 
+def test_a_bound_volume_that_is_deleted_goes_when_its_claim_does() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.STORAGE_CLASSES, {**LOCAL, "volumeBindingMode": "Immediate"})
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        await plane.create(resources.PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": "data"}, "spec": spec})
+        await asyncio.sleep(5)
+        (volume,) = await plane.list(resources.PERSISTENT_VOLUMES)
+        name = volume["metadata"]["name"]
+        await plane.delete(resources.PERSISTENT_VOLUMES, name)
+        await asyncio.sleep(5)
+        volume = await plane.get(resources.PERSISTENT_VOLUMES, name)
+        assert volume["status"]["phase"] == "Bound"
+        assert "kubernetes.io/pv-protection" in volume["metadata"]["finalizers"]
+        await plane.delete(resources.PERSISTENT_VOLUME_CLAIMS, "data")
+        await asyncio.sleep(5)
+        volume = await plane.get(resources.PERSISTENT_VOLUMES, name)
+        assert volume["status"]["phase"] == "Released"
+        assert volume["metadata"]["finalizers"] == ["pinnace.dev/local-volume"]
+
+    control_plane.run(test)
+
+
 def test_a_claim_in_use_stays_until_its_pod_is_gone() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         claim = {

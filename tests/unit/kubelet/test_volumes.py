@@ -219,12 +219,15 @@ def test_fs_group_owns_a_tree_and_follows_no_link(tmp_path: pathlib.Path) -> Non
     assert outside.stat().st_mode & 0o777 == 0o600
 
 
-def volume(path: str, *, node: str = "node-1", deleted: bool = True, finalizer: bool = True) -> dict[str, Any]:
+def volume(
+    path: str, *, node: str = "node-1", deleted: bool = True, finalizer: bool = True, bound: bool = False
+) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": "v", "annotations": {"pinnace.dev/local-volume": node}}
     if deleted:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     if finalizer:
-        metadata["finalizers"] = ["kubernetes.io/pv-protection", "pinnace.dev/local-volume"]
+        protection = ["kubernetes.io/pv-protection"] if bound else []
+        metadata["finalizers"] = [*protection, "pinnace.dev/local-volume"]
     return {"metadata": metadata, "spec": {"local": {"path": path}}}
 
 
@@ -238,6 +241,7 @@ def test_only_folders_of_deleted_volumes_of_this_node_are_removed(tmp_path: path
             volume(inside, node="node-2"),
             volume(inside, deleted=False),
             volume(inside, finalizer=False),
+            volume(inside, bound=True),
             volume("/etc"),
             volume(str(root)),
             volume(str(root / "../../etc")),
