@@ -149,7 +149,15 @@ def _wanted_taints(node: Object, *, sends_off: bool) -> set[tuple[str, str]]:
 
 
 def _is_anyone_ready(view: views.View) -> bool:
-    return any(objects.is_condition_true(node, "Ready") for node in view.list(resources.NODES))
+    """By index: this is asked for each node, and where all of thousands are lost a look at each would end with none."""
+    return bool(view.index_values(resources.NODES, BY_READY))
+
+
+BY_READY = "ready"
+
+
+def index_by_ready(node: Object) -> Iterable[str]:
+    return ("True",) if objects.is_condition_true(node, "Ready") else ()
 
 
 def _mark_pods(view: views.View, node: Object, now: datetime.datetime) -> list[actions.Action]:
@@ -243,7 +251,7 @@ def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequen
         component="node-controller",
         watches=(loop.Watch(resources.NODES, loop.own_key),),
         reads=(resources.LEASES, resources.PODS),
-        indexes=((resources.PODS, "node", index_by_node),),
+        indexes=((resources.PODS, "node", index_by_node), (resources.NODES, BY_READY, index_by_ready)),
         observe=Heartbeats(time).observe,
         plan=plan_for(settings),
         resync_seconds=settings.node_monitor_period,
