@@ -26,7 +26,7 @@ def own_environment(changes: dict[str, str]) -> dict[str, str]:
 
 def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """The whole command line in this process."""
-    stdout, stderr = io.StringIO(), io.StringIO()
+    stdout, stderr = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
     with (
         mock.patch.dict(os.environ, own_environment(environment), clear=True),
         mock.patch.object(sys, "argv", ["pinnace", *arguments]),
@@ -35,7 +35,9 @@ def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
         pytest.raises(SystemExit) as ended,
     ):
         main.main()
-    return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), stdout.getvalue(), stderr.getvalue())
+    for stream in (stdout, stderr):
+        stream.seek(0)
+    return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), stdout.read(), stderr.read())
 
 
 def run_process(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
