@@ -95,6 +95,7 @@ class PodWorker:
         self._resizer.reconsider()
         if before["spec"] != pod["spec"]:
             self._flights.allow_retry("resize")
+            self._state.resize_error = ""
         if any(before["metadata"].get(key) != pod["metadata"].get(key) for key in ("labels", "annotations")):
             self._volumes.want_refresh()
             self._flights.allow_retry("volumes", "start:")

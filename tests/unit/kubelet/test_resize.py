@@ -154,5 +154,10 @@ def test_limits_that_cannot_be_set_show_as_an_error_in_progress(tmp_path: pathli
             assert agent.status("web")["containerStatuses"][0]["resources"]["limits"]["memory"] == "64Mi"
             await agent.until(lambda: "PodResizeInProgress" not in conditions(agent), seconds=60)
             assert agent.status("web")["containerStatuses"][0]["resources"]["limits"]["memory"] == "32Mi"
+            # The fake's containers use 1 MiB.
+            await patch(agent, {"memory": "10Ki"})
+            await agent.until(lambda: "PodResizeInProgress" in conditions(agent), seconds=60)
+            await patch(agent, {"memory": "32Mi"})
+            await agent.until(lambda: "PodResizeInProgress" not in conditions(agent), seconds=60)
 
     asyncio.run(main())

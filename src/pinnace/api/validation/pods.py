@@ -444,14 +444,6 @@ def _resize_container(found: Causes, new: Fields, old: Fields, path: str) -> Non
     for name in ("requests", "limits"):
         if set(field.part(before, name)) - set(field.part(after, name)):
             found.forbidden(f"{path}.{name}", f"resource {name} cannot be removed")
-    policies = {policy.get("resourceName"): policy.get("restartPolicy") for policy in field.items(new, "resizePolicy")}
-    if policies.get("memory", "NotRequired") != "NotRequired":
-        return
-    now, then = field.part(after, "limits").get("memory"), field.part(before, "limits").get("memory")
-    if now is not None and then is None:
-        found.forbidden(
-            f"{path}.limits[memory]", "memory limits cannot be added unless resizePolicy is RestartContainer"
-        )
 
 
 def _beyond_compute(container: Fields) -> Fields:
