@@ -14,6 +14,7 @@ import pytest
 
 import pinnace
 from pinnace.cli import main, output
+from pinnace.cli.commands import kubectl
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -80,14 +81,33 @@ def test_a_wrong_variable_is_named_and_is_no_usage_error() -> None:
     assert done.stderr.startswith("error: PINNACE_PORT: 'x' is not possible")
 
 
-@pytest.mark.parametrize("command", [*main.COMMANDS, "image load", "image ls", "image rm", "config show"])
-def test_every_command_but_kubectl_explains_itself(command: str) -> None:
-    if command == "kubectl":
-        return  # kubectl's own help, which needs no cluster of ours but its kubeconfig
+OWN_COMMANDS = [name for name in main.COMMANDS if name != "kubectl"]
+
+
+@pytest.mark.parametrize("command", [*OWN_COMMANDS, "image load", "image ls", "image rm", "config show"])
+def test_every_command_explains_itself(command: str) -> None:
     done = run(*command.split(), "--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: pinnace ")
-    assert "--data-dir" in done.stdout or command in ("completion", "image build-base")
+    assert "--data-dir" in done.stdout or command == "completion"
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("get", "-h"), ("help",)])
+def test_the_help_of_kubectl_is_kubectls_own_and_needs_no_cluster(
+    tmp_path: pathlib.Path, arguments: tuple[str, ...]
+) -> None:
+    done = run_process("--data-dir", str(tmp_path / "none"), "kubectl", *arguments)
+    assert done.returncode == 0
+    assert "kubectl" in done.stdout
+    assert "Usage: pinnace" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((), True), (("get", "--help"), True), (("exec", "p", "--", "ls", "-h"), False), (("get", "pods"), False)],
+)
+def test_help_is_told_from_a_containers_own_flag(arguments: tuple[str, ...], expected: bool) -> None:
+    assert kubectl.asks_for_help(arguments) is expected
 
 
 def test_without_a_cluster_every_command_says_so_and_how_to_start_one(tmp_path: pathlib.Path) -> None:

