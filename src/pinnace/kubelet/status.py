@@ -201,7 +201,7 @@ def _lost(entry: model.Object, container_id: str, now: float) -> model.Container
         image=entry.get("image", ""),
         image_id=entry.get("imageID", ""),
         exit_code=int(ended.get("exitCode", 0)) if is_known else UNKNOWN_EXIT_CODE,
-        reason=str(ended.get("reason", "")) if is_known else "ContainerStatusUnknown",
+        reason=str(ended.get("reason", "")) if is_known else UNKNOWN_REASON,
         message=str(ended.get("message", "")) if is_known else UNKNOWN_MESSAGE,
         started_ns=_nanoseconds(ended.get("startedAt") if is_known else (state.get("running") or {}).get("startedAt")),
         finished_ns=_nanoseconds(ended.get("finishedAt")) if is_known else 0,
@@ -210,6 +210,7 @@ def _lost(entry: model.Object, container_id: str, now: float) -> model.Container
 
 
 UNKNOWN_EXIT_CODE = 137
+UNKNOWN_REASON = "ContainerStatusUnknown"
 UNKNOWN_MESSAGE = "The container could not be located when the pod was terminated"
 
 
@@ -262,6 +263,8 @@ def _terminated(container: model.ContainerView) -> model.Object:
         "finishedAt": _time(container.finished_ns),
         "containerID": f"{model.RUNTIME_NAME}://{container.id}",
     }
+    if container.reason == UNKNOWN_REASON and not container.finished_ns:
+        del state["finishedAt"]  # Nobody knows: clients must not show an age.
     message = container.message or (container.error if container.start_failed else "")
     if message:
         state["message"] = message

@@ -538,7 +538,10 @@ def test_the_node_registers_and_reports(tmp_path: pathlib.Path) -> None:
     asyncio.run(main())
 
 
-def test_a_deleted_local_volume_loses_its_folder_and_its_finalizer(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("policy", ["Delete", "Retain"])
+def test_a_deleted_local_volume_loses_its_finalizer_and_its_folder_unless_that_is_kept(
+    tmp_path: pathlib.Path, policy: str
+) -> None:
     async def main() -> None:
         async with node(tmp_path) as agent:
             folder = agent.settings.volumes_dir / "pvc-1"
@@ -550,13 +553,13 @@ def test_a_deleted_local_volume_loses_its_folder_and_its_finalizer(tmp_path: pat
                     "finalizers": ["pinnace.dev/local-volume"],
                     "annotations": {"pinnace.dev/local-volume": "node-1"},
                 },
-                "spec": {"local": {"path": str(folder)}},
+                "spec": {"local": {"path": str(folder)}, "persistentVolumeReclaimPolicy": policy},
             }
             await agent.create(volume, resources.PERSISTENT_VOLUMES)
             metadata = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
             await agent.client.patch(resources.PERSISTENT_VOLUMES, None, "pvc-1", {"metadata": metadata})
             key = ("/api/v1/persistentvolumes", "", "pvc-1")
             await agent.until(lambda: agent.api.objects[key]["metadata"]["finalizers"] == [])
-            assert not folder.exists()
+            assert folder.exists() == (policy == "Retain")
 
     asyncio.run(main())

@@ -202,7 +202,9 @@ def test_containers_whose_records_are_lost_count_as_ended() -> None:
     assert status.lost_containers(pod, {"a0", "b2"}, 7.0) == ()
     value = status.make(pod, model.Observed(None, (a, b)), OVER, CONTEXT)
     assert value["phase"] == "Failed"
-    assert value["containerStatuses"][0]["state"]["terminated"]["reason"] == "ContainerStatusUnknown"
+    ended = value["containerStatuses"][0]["state"]["terminated"]
+    assert ended["reason"] == "ContainerStatusUnknown"
+    assert "finishedAt" not in ended
 
 
 def test_an_eviction_leaves_its_condition() -> None:
