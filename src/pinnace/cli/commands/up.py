@@ -103,7 +103,7 @@ def _show(running: lifecycle.Running, seconds: float, output_format: str) -> Non
 
 def hint(running: lifecycle.Running) -> str:
     """The options that a command about this cluster needs: copied, the line works."""
-    usual = cluster_options.Target({})
-    if running.places.data == usual.data_dir:
-        return ""
+    for flags, text in (({}, ""), ({"name": running.cluster.name}, f"--name {running.cluster.name} ")):
+        if cluster_options.Target(flags).data_dir == running.places.data:
+            return text
     return f"--data-dir {running.places.data} "
