@@ -9,7 +9,7 @@ from typing import Any
 from pinnace.client import client, events, resources
 from pinnace.engine import interface
 from pinnace.kit import backoff, clock
-from pinnace.kubelet import machine, parts
+from pinnace.kubelet import machine, parts, runtime_class
 from pinnace.kubelet import settings as settings_module
 
 log = logging.getLogger(__name__)
@@ -118,6 +118,8 @@ def status(
         ],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": settings.port}},
         "nodeInfo": info,
+        "runtimeHandlers": runtime_class.described(),
+        "features": {"supplementalGroupsPolicy": True},
         "images": images(found),
     }
 

@@ -7,12 +7,21 @@ HANDLERS = frozenset({"", "default", "crun", "runc"})
 """`runc`: what containerd calls its own; programs cannot tell the two apart."""
 
 
+def described() -> list[podspec.Object]:
+    """The `runtimeHandlers` of the Node's status."""
+    features = {"recursiveReadOnlyMounts": False, "userNamespaces": False}
+    return [{"name": name, "features": dict(features)} for name in sorted(HANDLERS)]
+
+
 class NoRuntime(Exception):
     """The text is upstream's."""
 
 
 async def check(pod: podspec.Object, api: client.Client) -> None:
     """Raises NoRuntime."""
+    if pod["spec"].get("hostUsers") is False:
+        # To run it as the host's root instead would take away what was asked for.
+        raise NoRuntime("the runtime handler does not support user namespaces")
     name = pod["spec"].get("runtimeClassName")
     if not name:
         return

@@ -5,6 +5,8 @@ import base64
 import pathlib
 from typing import Any
 
+import pytest
+
 from pinnace.client import resources
 from pinnace.engine import interface
 from pinnace.net import interface as net

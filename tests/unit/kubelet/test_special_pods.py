@@ -69,6 +69,17 @@ def test_a_pod_whose_runtime_this_node_lacks_waits_and_says_so(tmp_path: pathlib
     asyncio.run(main())
 
 
+def test_a_pod_that_wants_a_user_namespace_is_never_run_without(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with node_agent.NodeAgent(tmp_path) as agent:
+            await agent.create(pods.pod("web", hostUsers=False))
+            await agent.until(lambda: "FailedCreatePodSandBox" in agent.reasons())
+            assert not agent.host.sandboxes
+            assert agent.kubelet.node.node["status"]["features"] == {"supplementalGroupsPolicy": True}
+
+    asyncio.run(main())
+
+
 def test_a_debug_container_sees_the_processes_of_its_target(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with node_agent.NodeAgent(tmp_path) as agent:
