@@ -18,6 +18,12 @@ class YamlError(ValueError):
     """The text is no YAML, or says what JSON cannot."""
 
 
+MAX_DEPTH = 1000
+"""Deeper documents would exhaust the stack of the parser, which is C code and ends the process then."""
+MAX_ALIASED = 100_000
+"""How many nodes aliases may stand for, all in all: few bytes could otherwise mean gigabytes."""
+
+
 class _Loader(yaml.CSafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own shape)
 
@@ -63,15 +69,55 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 def load(data: bytes) -> tuple[Any, tuple[str, ...]]:
     """The value of the first document, and complaints about keys set twice. Raises YamlError."""
     try:
+        _check_size(data)
         loader = _Loader(data)
         try:
             value = loader.get_single_data()
         finally:
             loader.dispose()
+    except YamlError:
+        raise
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise YamlError(f"yaml: {_shown(error)}") from None
     complaints = ("yaml: unmarshal errors:\n  " + "\n  ".join(loader.duplicates),) if loader.duplicates else ()
     return value, complaints
+
+
+def _check_size(data: bytes) -> None:
+    """Raises YamlError where the first document is too deep, refers to itself, or means far more than it says.
+
+    On the parser's events, which come without recursion.
+    """
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, nodes counted before it
+    sizes: dict[str, int] = {}  # by anchor, aliases within counted as what they stand for; 0 while it is open
+    count = aliased = 0
+    for event in yaml.parse(data, Loader=yaml.CSafeLoader):
+        match event:
+            case yaml.AliasEvent():
+                size = sizes.get(event.anchor or "", 1)  # an unknown anchor is the composer's to tell
+                if size == 0:
+                    raise YamlError(f"yaml: anchor '{event.anchor}' value contains itself")
+                count += size
+                aliased += size
+                if aliased > MAX_ALIASED:
+                    raise YamlError("yaml: document contains excessive aliasing")
+            case yaml.ScalarEvent():
+                count += 1
+                if event.anchor:
+                    sizes[event.anchor] = 1
+            case yaml.CollectionStartEvent():
+                open_nodes.append((event.anchor, count))
+                count += 1
+                if event.anchor:
+                    sizes[event.anchor] = 0
+                if len(open_nodes) > MAX_DEPTH:
+                    raise YamlError(f"yaml: exceeded max depth of {MAX_DEPTH}")
+            case yaml.CollectionEndEvent():
+                anchor, before = open_nodes.pop()
+                if anchor:
+                    sizes[anchor] = count - before
+            case yaml.DocumentEndEvent():
+                return
 
 
 def _key(name: Any) -> str:

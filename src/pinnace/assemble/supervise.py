@@ -9,6 +9,7 @@ then the server, then itself. Containers are not its business: they go on until 
 Logs: a process that notes much turns its own file over (`process.LogFile`); what a crash writes is bounded here, before each start.
 """
 
+import contextlib
 import os
 import pathlib
 import select
@@ -148,8 +149,9 @@ def _reap(pid: int) -> int | None:
 
 def _say(text: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sys.stderr.write(f"{stamp} supervisor: {text}\n")
-    sys.stderr.flush()
+    # Unbuffered, and quiet on failure: on a full disk a line is lost, not the supervisor.
+    with contextlib.suppress(OSError):
+        os.write(2, f"{stamp} supervisor: {text}\n".encode())
 
 
 def main() -> None:

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -102,7 +103,8 @@ def traces(folder: pathlib.Path) -> dict[str, set[str]]:
         "mounts": {line for line in mounts if identity in line or str(folder) in line},
         "interfaces": {path.name for path in pathlib.Path("/sys/class/net").iterdir() if identity in path.name},
         "tables": {line for line in tables.splitlines() if identity in line},
-        "cgroups": {str(path) for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{identity}*")},
+        # os.walk, since others' groups vanish while it looks.
+        "cgroups": {folder for folder, _, _ in os.walk("/sys/fs/cgroup") if identity in os.path.basename(folder)},
         "run": {str(path) for path in pathlib.Path("/run/pinnace").glob(identity)},
     }
     return {kind: left for kind, left in found.items() if left}

@@ -1,11 +1,12 @@
 """Everything that pods leave on a node while they live; when no pod is left, all of it must be gone (G10)."""
 
 import asyncio
+import contextlib
 import json
+import os
 import pathlib
 import time
 
-from pinnace.testing import cluster as clusters
 from pinnace.testing import faults
 
 
@@ -25,7 +26,7 @@ def of(target: faults.Target) -> dict[str, set[str]]:
         "addresses": set(json.loads(where.network_state.read_text())["sandboxes"]),
         "veths": _names(pathlib.Path(f"/sys/class/net/{target.settings.bridge}/brif")),
         "cgroups": _cgroups(identity),
-        "monitors": {line for line in clusters.traces(where.data).get("processes", set()) if "conmon" in line},
+        "monitors": _monitors(identity),
     }
     return {kind: names for kind, names in found.items() if names}
 
@@ -43,4 +44,18 @@ def _names(folder: pathlib.Path) -> set[str]:
 
 def _cgroups(identity: str) -> set[str]:
     """Those of pods: each has a folder below `pods`, in every hierarchy."""
-    return {str(folder) for folder in pathlib.Path("/sys/fs/cgroup").glob(f"**/pinnace-{identity}/pods/*/")}
+    top = pathlib.Path("/sys/fs/cgroup")
+    found = set()
+    for folder in (*top.glob(f"*/pinnace-{identity}/pods"), *top.glob(f"pinnace-{identity}/pods")):
+        found |= {entry.path for entry in os.scandir(folder) if entry.is_dir()}
+    return found
+
+
+def _monitors(identity: str) -> set[str]:
+    found = set()
+    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = entry.read_bytes().split(b"\0")
+            if words[0].endswith(b"conmon") and any(f"/{identity}/".encode() in word for word in words):
+                found.add(entry.parent.name)
+    return found

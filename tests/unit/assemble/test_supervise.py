@@ -50,3 +50,18 @@ def test_a_process_that_fails_by_itself_waits_longer_each_time(component: superv
         waits.append(end(component))
     assert waits == sorted(waits)
     assert waits[-1] > 4 * supervise.RESTART.first
+
+
+def test_a_full_disk_does_not_end_the_supervisor(component: supervise.Component) -> None:
+    """Its own words go to a log; where that cannot be written, it goes on."""
+    component.arguments = CRASHER
+    component.start()
+    saved, full = os.dup(2), os.open("/dev/full", os.O_WRONLY)
+    try:
+        os.dup2(full, 2)
+        end(component)
+        assert component.start_at > 0
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(full)
