@@ -12,6 +12,7 @@ import logging
 import pathlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 from pinnace.kit import files
 from pinnace.oci import archive, compression, configuration, layers, references, tar
@@ -50,6 +51,20 @@ class Step:
     status: str
     current: int = 0
     total: int = 0
+
+
+async def told(work: asyncio.Task[Any], steps: asyncio.Queue[Step]) -> AsyncIterator[Step]:
+    """What is put into `steps` until `work` is done; how that ended is for its owner to ask."""
+    while not work.done() or not steps.empty():
+        following = asyncio.ensure_future(steps.get())
+        try:
+            await asyncio.wait({work, following}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Also when whoever listens is stopped: nobody else knows of it.
+            if not following.done():
+                following.cancel()
+        if not following.cancelled() and following.done():
+            yield following.result()
 
 
 class ImageStore:
@@ -186,13 +201,8 @@ class ImageStore:
 
         work = asyncio.create_task(self.add(image.raw, fetch, names, (), on_progress))
         try:
-            while not work.done() or not steps.empty():
-                following = asyncio.ensure_future(steps.get())
-                await asyncio.wait({work, following}, return_when=asyncio.FIRST_COMPLETED)
-                if following.done():
-                    yield following.result()
-                else:
-                    following.cancel()
+            async for step in told(work, steps):
+                yield step
             record = await work
         finally:
             work.cancel()

@@ -46,13 +46,8 @@ class Puller:
         steps: asyncio.Queue[images.Step] = asyncio.Queue()
         work = asyncio.create_task(self._pull(reference, login, steps.put_nowait))
         try:
-            while not work.done() or not steps.empty():
-                following = asyncio.ensure_future(steps.get())
-                await asyncio.wait({work, following}, return_when=asyncio.FIRST_COMPLETED)
-                if following.done():
-                    yield following.result()
-                else:
-                    following.cancel()
+            async for step in images.told(work, steps):
+                yield step
             record = await work
         except images.BadImage as error:
             raise PullError(f"{reference}: {error}", is_permanent=True) from error

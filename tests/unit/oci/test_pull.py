@@ -286,3 +286,23 @@ mirrors:
         assert client.store.find("nginx:1")
 
     run(tmp_path, test, settings)
+
+
+def test_who_is_stopped_while_listening_to_a_pull_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        work = asyncio.create_task(asyncio.sleep(60))
+        steps: asyncio.Queue[images.Step] = asyncio.Queue()
+
+        async def listen() -> list[images.Step]:
+            return [step async for step in images.told(work, steps)]
+
+        listener = asyncio.create_task(listen())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        listener.cancel()
+        work.cancel()
+        await asyncio.gather(listener, work, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
