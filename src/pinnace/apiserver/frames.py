@@ -44,13 +44,22 @@ def content(event: interface.Event, kind_of_event: bytes) -> bytes:
 
 
 class Decoded:
-    """Events as objects, for the watchers within this process: each is decoded once for all of them.
+    """Events as objects, for the watchers within this process: each is decoded once for all of them, or not at all where its writer is in
+    this process too and has offered the object that it encoded.
 
     They are all woken in the same turn of the loop, so what was decoded is forgotten right after it: nothing is kept for those who
     never come, and a watcher that lags decodes for itself."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str, int, bytes], Any] = {}
+        self._offers: dict[str, tuple[bytes, Any]] = {}
+
+    def offer(self, key: str, value: bytes, obj: Any) -> None:
+        """`obj` is about to be stored as `value`, and will not be changed by anyone any more."""
+        self._offers[key] = (value, obj)
+
+    def withdraw(self, key: str) -> None:
+        self._offers.pop(key, None)
 
     def get(self, kind: kinds.Kind, event: interface.Event, kind_of_event: bytes) -> Any:
         """Shared: never to be changed."""
@@ -60,9 +69,20 @@ class Decoded:
         if found is None:
             if not self._objects:
                 asyncio.get_running_loop().call_soon(self._objects.clear)
-            found = orjson.loads(conversion.served(kind, content(event, kind_of_event)))
+            found = self._offered(kind, event) if kind_of_event != b"DELETED" else None
+            if found is None:
+                found = orjson.loads(conversion.served(kind, content(event, kind_of_event)))
             self._objects[key] = found
         return found
+
+    def _offered(self, kind: kinds.Kind, event: interface.Event) -> Any:
+        """Only what was offered with the very bytes that were stored: of two writers of a key one may have lost."""
+        value, obj = self._offers.get(event.key, (b"", None))
+        if obj is None or event.record is None or obj.get("apiVersion") != kind.api_version:
+            return None
+        if envelope.stamp(value, event.revision) != event.record.value:
+            return None
+        return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(event.revision)}}
 
 
 def bookmark_object(kind: kinds.Kind, revision: int, *, ends_initial: bool = False) -> Any:

@@ -117,18 +117,18 @@ def _generated_name(context: contexts.Context, base: str) -> str:
 
 async def _insert(context: contexts.Context, obj: Object, options: query.WriteOptions) -> bytes:
     """One commit; a generated name that is taken is generated anew."""
-    kind, store, metadata = context.kind, context.services.store, obj["metadata"]
+    kind, services, metadata = context.kind, context.services, obj["metadata"]
     is_generated = bool(metadata.get("generateName")) and not context.name
     for attempt in range(_NAME_ATTEMPTS):
         if attempt:
             metadata["name"] = _generated_name(context, metadata["generateName"])
         key = kinds.storage_key(kind, context.namespace, metadata["name"])
         if options.dry_run:
-            if store.get(key) is None:
+            if services.store.get(key) is None:
                 return conversion.encode_dry(kind, obj)
         else:
             try:
-                record = await store.create(key, conversion.encode(kind, obj))
+                record = await put(services, kind, key, obj)
                 return conversion.value(kind, record)
             except interface.KeyExists:
                 pass
@@ -145,6 +145,22 @@ async def _insert(context: contexts.Context, obj: Object, options: query.WriteOp
             kind=kind.plural,
         )
     raise errors.already_exists(kind.group, kind.plural, metadata["name"])
+
+
+async def put(
+    services: contexts.Services, kind: kinds.Kind, key: str, obj: Object, revision: int | None = None
+) -> interface.Record:
+    """Store `obj` as new (`revision` None) or in the place of that revision. Watchers in this process may be handed `obj` itself: it must
+    hold nothing but what JSON holds, and nobody may change it from now on. Raises KeyExists, RevisionMismatch, KeyMissing."""
+    value = conversion.encode(kind, obj)
+    if not conversion.is_converted(kind):
+        services.decoded.offer(key, value, obj)
+    try:
+        if revision is None:
+            return await services.store.create(key, value)
+        return await services.store.update(key, value, revision)
+    finally:
+        services.decoded.withdraw(key)
 
 
 Make = Callable[[Object], Object | None]
@@ -228,7 +244,7 @@ async def _replace(
             event = await services.store.delete(record.key, record.mod_revision)
             landed = True
             return Written(conversion.last_value(kind, event))
-        written = await services.store.update(record.key, conversion.encode(kind, new), record.mod_revision)
+        written = await put(services, kind, record.key, new, record.mod_revision)
         landed = True
         return Written(conversion.value(kind, written))
     finally:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pinnace.api import errors, kinds
-from pinnace.apiserver import bodies, envelope, objects, query
+from pinnace.apiserver import bodies, envelope, objects, query, writing
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.subresources import answers
 from pinnace.kit import clock
@@ -56,7 +56,7 @@ async def _bind(context: contexts.Context, binding: Object, name: str, *, dry_ru
         if dry_run:
             return
         try:
-            await store.update(key, envelope.encode(pod), record.mod_revision)
+            await writing.put(context.services, pods, key, pod, record.mod_revision)
         except interface.RevisionMismatch:
             continue
         except interface.KeyMissing:
