@@ -67,7 +67,11 @@ command -v "$python" >/dev/null || install_packages python3 python3-venv
 }
 "$python" -c 'import ensurepip' 2>/dev/null || install_packages python3-venv
 say "installing the locked Python packages into .venv (about a minute, once)"
-[ -x .venv/bin/pip ] || "$python" -m venv --clear .venv
+if ! .venv/bin/python -c '' 2>/dev/null; then
+    "$python" -m venv --clear .venv # none yet, or its Python is gone
+elif ! .venv/bin/python -c 'import pip' 2>/dev/null; then
+    .venv/bin/python -m ensurepip --default-pip >/dev/null # made by another tool: what is in it stays
+fi
 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --only-binary :all: -r "$lock"
 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
 echo "$hash $root" > "$stamp"
