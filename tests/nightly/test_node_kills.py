@@ -120,8 +120,9 @@ class Churn:
         return True
 
     def check(self, one: dict[str, Any], code: int) -> None:
-        assert one["status"]["phase"] == ("Failed" if code else "Succeeded"), one["status"]
         status = container(one)
+        told = one["status"].get("message"), status["state"]
+        assert one["status"]["phase"] == ("Failed" if code else "Succeeded"), told
         ended = status["state"]["terminated"]
         assert ended["exitCode"] == code, (ended.get("message"), status)
         assert status["restartCount"] == 0, status

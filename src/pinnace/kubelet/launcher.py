@@ -4,7 +4,7 @@ import logging
 import pathlib
 
 from pinnace.engine import interface
-from pinnace.kubelet import containers, environment, model, parts, podspec, references, steps
+from pinnace.kubelet import containers, environment, model, parts, podspec, references, sandboxes, steps
 from pinnace.kubelet.volumes import interface as volumes
 from pinnace.kubelet.volumes import manager, subpath
 
@@ -78,6 +78,7 @@ async def _spec(
 ) -> interface.ContainerSpec:
     """Raises ConfigError, VolumeError, NotSynced, OSError."""
     await shared.references.wait_synced(podspec.uid(pod))
+    sandboxes.ensure_files(pod, addresses, shared)
     process = environment.resolve(pod, container, _sources(pod, addresses, shared))
     image = await shared.engine.images.get(step.image_id)
     containers.check_non_root(pod, container, image)

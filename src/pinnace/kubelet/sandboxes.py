@@ -44,6 +44,10 @@ def view(sandbox: interface.Sandbox, addresses: tuple[str, ...]) -> model.Sandbo
     )
 
 
+LAST_FILE = "hostname"
+"""Written after the others: where it is, they are."""
+
+
 def write_files(pod: podspec.Object, addresses: tuple[str, ...], shared: parts.Parts) -> None:
     """/etc/hosts, /etc/resolv.conf and /etc/hostname of the pod, which all its containers share."""
     folder = shared.settings.pod_dir(podspec.uid(pod))
@@ -52,4 +56,11 @@ def write_files(pod: podspec.Object, addresses: tuple[str, ...], shared: parts.P
     resolver = podfiles.resolver(pod, shared.host_resolver, shared.settings.cluster_dns, shared.settings.cluster_domain)
     (folder / "etc-hosts").write_text(podfiles.hosts(pod, addresses, host_name, domain, shared.host_hosts))
     (folder / "resolv.conf").write_text(podfiles.render_resolver(resolver))
-    (folder / "hostname").write_text(f"{host_name}\n")
+    (folder / LAST_FILE).write_text(f"{host_name}\n")
+
+
+def ensure_files(pod: podspec.Object, addresses: tuple[str, ...], shared: parts.Parts) -> None:
+    """Where an agent ended between making the sandbox and writing its files, the next one writes them."""
+    last = shared.settings.pod_dir(podspec.uid(pod)) / LAST_FILE
+    if not last.exists() or not last.stat().st_size:
+        write_files(pod, addresses, shared)
