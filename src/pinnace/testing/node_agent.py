@@ -24,7 +24,7 @@ from pinnace.testing import clock, fake_api, fake_engine, fake_network
 from pinnace.web import messages
 
 Object = dict[str, Any]
-REAL_SECONDS = 10.0
+REAL_SECONDS = 60.0
 PODS = "/api/v1/pods"
 
 
