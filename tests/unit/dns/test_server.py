@@ -59,11 +59,21 @@ async def ask(port: int, name: str, kind: str = "A", *, tcp: bool = False) -> dn
 
 
 async def serving(dns: server.DnsServer) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    await dns.start("127.0.0.1", port)
-    return int(port)
+    """On a port that is free for datagrams and streams alike; somebody may take it meanwhile: then another one."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, socket.socket() as streams:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            try:
+                streams.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        try:
+            await dns.start("127.0.0.1", port)
+        except OSError:
+            await dns.stop()
+            continue
+        return port
 
 
 def test_a_service_is_answered_over_udp_and_tcp_with_authority() -> None:
