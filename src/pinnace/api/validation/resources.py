@@ -9,47 +9,7 @@ Fields = field.Fields
 Causes = field.Causes
 
 _STANDARD_CONTAINER = frozenset({"cpu", "memory", "ephemeral-storage"})
-_STANDARD = _STANDARD_CONTAINER | {
-    "storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-}
-STANDARD_QUOTA = frozenset(
-    {
-        "cpu",
-        "memory",
-        "ephemeral-storage",
-        "requests.cpu",
-        "requests.memory",
-        "requests.storage",
-        "requests.ephemeral-storage",
-        "limits.cpu",
-        "limits.memory",
-        "limits.ephemeral-storage",
-        "pods",
-        "resourcequotas",
-        "services",
-        "replicationcontrollers",
-        "secrets",
-        "persistentvolumeclaims",
-        "configmaps",
-        "services.nodeports",
-        "services.loadbalancers",
-    }
-)
+# Numbers of objects: whole ones.
 _INTEGERS = frozenset(
     {
         "pods",
@@ -63,6 +23,9 @@ _INTEGERS = frozenset(
         "services.loadbalancers",
     }
 )
+_OF_PODS = frozenset(f"{side}.{name}" for side in ("requests", "limits") for name in _STANDARD_CONTAINER)
+_STANDARD = _STANDARD_CONTAINER | _OF_PODS | _INTEGERS | {"storage"}
+STANDARD_QUOTA = _STANDARD_CONTAINER | _OF_PODS | _INTEGERS | {"requests.storage"}
 POD_LEVEL = ("cpu", "memory")
 
 
