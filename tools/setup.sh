@@ -56,8 +56,14 @@ fi
 
 hash=$(cat pyproject.toml tools/build_definitions.py "$lock" | sha256sum | cut -c1-64)
 stamp=.venv/.stamp-$lock
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash $root" ]; then
-    exit 0
+is_done() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash $root" ]; }
+is_done && exit 0
+# One at a time: a second first use waits for the first one's environment instead of clearing it away under it.
+exec 9<tools/setup.sh
+if ! flock -n 9; then
+    say "waiting for another setup of this checkout"
+    flock 9
+    if is_done; then exit 0; fi
 fi
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || install_packages python3 python3-venv
@@ -74,4 +80,5 @@ elif ! .venv/bin/python -c 'import pip' 2>/dev/null; then
 fi
 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --only-binary :all: -r "$lock"
 .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
-echo "$hash $root" > "$stamp"
+echo "$hash $root" > "$stamp.new"
+mv "$stamp.new" "$stamp" # whole or not at all: others read it without the lock
