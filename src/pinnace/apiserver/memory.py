@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 
 from pinnace.apiserver.admission import service_account
+from pinnace.kit import buffers
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class Remembered(Generic[T]):
         answer = compute()
         if len(self._answers) >= MOST:
             self._answers.clear()
-        self._answers[whole] = answer
+        self._answers[(*key, buffers.trimmed(content))] = answer
         return answer
 
 

@@ -10,9 +10,12 @@ from typing import Any
 import orjson
 
 from pinnace.client import client
+from pinnace.kit import buffers
 
 SHARED_PARTS = 4096
 """Different parts remembered; beyond, the one that was not seen for longest is forgotten (by us, not by the pods that have it)."""
+LONGEST_SHARED = 4096
+"""Bytes of a part as JSON. Longer ones are rare and seldom equal; this bounds what is remembered for nobody."""
 
 
 def without_managed_fields(obj: client.Object) -> client.Object:
@@ -25,23 +28,29 @@ def without_managed_fields(obj: client.Object) -> client.Object:
 
 
 def pod(obj: client.Object) -> client.Object:
-    """The same pod without managed fields; equal parts of its spec are the same objects in all pods."""
-    spec = obj.get("spec")
-    if not spec:
-        return without_managed_fields(obj)
-    kept = {key: _shared(value) for key, value in spec.items() if key not in _LISTS_OF_NAMED}
-    for key in _LISTS_OF_NAMED:
-        if key in spec:
-            kept[key] = [{name: _shared(value) for name, value in entry.items()} for entry in spec[key]]
-    return {**without_managed_fields(obj), "spec": kept}
+    """The same pod without managed fields; equal parts of it are the same objects in all pods."""
+    metadata = {key: shared(value) for key, value in obj["metadata"].items() if key != "managedFields"}
+    spec = {
+        key: list(map(_named, value)) if key in _LISTS_OF_NAMED else shared(value)
+        for key, value in obj.get("spec", {}).items()
+    }
+    return {**obj, "metadata": metadata, "spec": spec}
 
 
 # The token volume and its mounts are named at random: the entries differ, most of what is in them does not.
-_LISTS_OF_NAMED = ("containers", "initContainers", "volumes")
+_LISTS_OF_NAMED = ("containers", "initContainers", "volumes", "volumeMounts")
 
 
-def _shared(value: Any) -> Any:
-    return _remembered(orjson.dumps(value)) if isinstance(value, (dict, list)) else value
+def _named(entry: client.Object) -> client.Object:
+    return {key: list(map(_named, value)) if key in _LISTS_OF_NAMED else shared(value) for key, value in entry.items()}
+
+
+def shared(value: Any) -> Any:
+    """`value`, a JSON value, or one that is equal to it and that others have too. Never to be changed."""
+    if not isinstance(value, (dict, list)):
+        return value
+    text = orjson.dumps(value)
+    return _remembered(buffers.trimmed(text)) if len(text) <= LONGEST_SHARED else value
 
 
 @functools.lru_cache(maxsize=SHARED_PARTS)

@@ -35,12 +35,12 @@ class SystemClock:
 
 def rfc3339(moment: datetime.datetime) -> str:
     """`2026-01-02T03:04:05Z`: the form of metav1.Time, whole seconds."""
-    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(datetime.UTC).isoformat(timespec="seconds")[:19] + "Z"
 
 
 def rfc3339_micro(moment: datetime.datetime) -> str:
     """`2026-01-02T03:04:05.000006Z`: the form of metav1.MicroTime."""
-    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse_rfc3339(text: str) -> datetime.datetime:

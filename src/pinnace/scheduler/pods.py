@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 
 from pinnace.api import quantity, selectors
+from pinnace.client import compact
+from pinnace.kit import buffers
 from pinnace.scheduler import nodeselector
 
 Object = dict[str, Any]
@@ -244,18 +246,17 @@ def reduce(obj: Object) -> Object:
     conditions = [c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"]
     if conditions:
         kept_status["conditions"] = conditions
-    shared = {
-        key: _intern(orjson.dumps(value)) if isinstance(value, (dict, list)) else value
-        for key, value in kept_spec.items()
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _shared(_only(metadata, _KEPT_METADATA)),
+        "spec": _shared(kept_spec),
+        "status": kept_status,
     }
-    kept_metadata = _only(metadata, _KEPT_METADATA)
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": kept_metadata, "spec": shared, "status": kept_status}
 
 
-@functools.lru_cache(maxsize=4096)
-def _intern(value: bytes) -> Any:
-    """One object for all equal JSON texts. Never to be changed."""
-    return orjson.loads(value)
+def _shared(fields: Object) -> Object:
+    return {key: compact.shared(value) for key, value in fields.items()}
 
 
 def _only(obj: Mapping[str, Any], keys: Sequence[str]) -> Object:
@@ -283,7 +284,7 @@ def _fingerprint(obj: Object) -> bytes:
         [owner["kind"], owner["name"]] if owner else None,
         relevant,
     ]
-    return orjson.dumps(known, option=orjson.OPT_SORT_KEYS)
+    return buffers.trimmed(orjson.dumps(known, option=orjson.OPT_SORT_KEYS))
 
 
 def _claim(volume: Object, pod_name: str) -> str:
