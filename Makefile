@@ -2,7 +2,7 @@
 
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: demo demo-down test test-unit test-privileged lint format bench nightly setup lock clean
+.PHONY: demo demo-down test test-unit test-privileged lint format bench nightly setup man lock clean
 
 demo: ## Start a cluster with the sample application on it and say where it is
 	@sh tools/setup.sh --system
@@ -42,6 +42,9 @@ format: setup
 
 bench: setup ## The rows of docs/performance.md, measured on this machine
 	.venv/bin/python tools/bench
+
+man: setup ## Write packaging/pinnace.1 from the commands
+	.venv/bin/python tools/man_page.py > packaging/pinnace.1
 
 lock: ## Rewrite the lock files from pyproject.toml
 	sh tools/lock.sh

@@ -46,7 +46,7 @@ class _Program:
 _PROGRAMS = (
     _Program("crun", "crun", "crun", "runs containers"),
     _Program("conmon", "conmon", "conmon", "holds the output and exit code of each container"),
-    _Program("apt-get", "apt", "apt", "fetches the Debian packages that base images are built from", required=False),
+    _Program("apt-get", "apt", "apt", "fetches what `pinnace image build-base` builds images from", required=False),
 )
 
 

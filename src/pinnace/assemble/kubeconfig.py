@@ -38,6 +38,13 @@ def user_file() -> pathlib.Path:
     return path.resolve()  # a symbolic link stays one
 
 
+def user_files() -> tuple[pathlib.Path, ...]:
+    """Every file in which this user's kubectl, now or with another $KUBECONFIG, may find a cluster."""
+    named = [pathlib.Path(part) for part in os.environ.get("KUBECONFIG", "").split(":") if part]
+    usual = pathlib.Path.home() / ".kube" / "config"
+    return tuple(dict.fromkeys(path.resolve() for path in (*named, usual)))
+
+
 def merge(path: pathlib.Path, where: places.Places, cluster: settings.Cluster) -> str:
     """Add or refresh this cluster's entries and make its context the current one. Returns the context's name."""
     try:
@@ -59,7 +66,7 @@ def merge(path: pathlib.Path, where: places.Places, cluster: settings.Cluster) -
 
 def unmerge(path: pathlib.Path, cluster: settings.Cluster) -> None:
     """Take this cluster's entries out again; the file itself stays."""
-    if not path.exists():
+    if not path.exists() or cluster.id not in path.read_text(errors="replace"):
         return
     with _locked(path):
         config = _read(path)

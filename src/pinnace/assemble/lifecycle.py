@@ -99,12 +99,18 @@ def stay(
     os.execv(arguments[0], arguments)  # noqa: S606 - the supervisor needs none of what this process has in memory
 
 
+def is_running(data_dir: pathlib.Path) -> bool:
+    """Whether any of its processes runs."""
+    return bool(processes.running(places.of(data_dir)))
+
+
 def down(data_dir: pathlib.Path, *, purge: bool, tell: Tell) -> Stopped:
     """Stop everything and take away everything but the data; with `purge` the data too. Idempotent."""
     where = places.of(data_dir)
     cluster = _load_for_down(where, purge=purge)
     if cluster is None:
         return Stopped("", where.data, was_running=False, purged=False)
+    settings.require_own(where)
     with locked(where, tell):
         was_running = bool(processes.running(where))
         tell("stopping the control plane and the node agent")
@@ -118,7 +124,8 @@ def down(data_dir: pathlib.Path, *, purge: bool, tell: Tell) -> Stopped:
         if not purge:
             return Stopped(cluster.name, where.data, was_running, purged=False)
         tell(f"deleting {where.data}")
-        kubeconfig.unmerge(kubeconfig.user_file(), cluster)
+        for path in kubeconfig.user_files():
+            kubeconfig.unmerge(path, cluster)
         return Stopped(cluster.name, where.data, was_running, purged=True, kept=_delete_data(where))
 
 
@@ -148,8 +155,9 @@ def _prepared(options: Options, tell: Tell) -> Iterator[tuple[places.Places, set
                 where.data.mkdir(parents=True, exist_ok=True, mode=0o755)
                 held.enter_context(locked(where, tell))
                 cluster = _prepare(options, where)
-            except (PermissionError, FileExistsError, NotADirectoryError) as error:
-                raise LifecycleError(f"{error}; choose another folder with --data-dir, or run with sudo") from error
+            except OSError as error:
+                what = f"{error.filename or where.data}: {(error.strerror or str(error)).lower()}"
+                raise LifecycleError(f"{what}; choose another folder with --data-dir, or run with sudo") from error
             yield where, cluster
     finally:
         if is_new and not where.cluster_file.exists():
@@ -195,7 +203,12 @@ def _decide(
     if not running:
         port = settings.free_port(present.kubelet_port)
         return dataclasses.replace(wanted, node_ip=settings.own_address(), kubelet_port=port)
-    if dataclasses.replace(wanted, name=present.name) != present:
+    if wanted.name != present.name:
+        raise LifecycleError(
+            f"the cluster that runs in {where.data} is named {present.name}; `pinnace down` first to name it {wanted.name}, "
+            "or choose another folder with --data-dir"
+        )
+    if wanted != present:
         raise LifecycleError(
             f"the cluster in {where.data} runs with port {present.port}, {'a' if present.node else 'no'} node and log level "
             f"{present.log_level}; `pinnace down` first to start it with other settings"
@@ -310,7 +323,8 @@ def _announce(
         asyncio.run(health.wait_ready(where, cluster, tell, lambda: _has_ended(where, 0)))
         running = Running(cluster, where, _merge(options, where, cluster), was_running=False)
     except (health.NotReady, kubeconfig.KubeconfigError) as error:
-        when_failed(str(error))
+        if where.pid_file("supervisor").exists():  # it takes its file away when it is told to stop: no failure
+            when_failed(str(error))
         return
     when_ready(running)
     notify.send(f"READY=1\nSTATUS=API at {cluster.url}", os.environ)

@@ -97,7 +97,7 @@ class NodeControl:
                 for line in lines:
                     step = json.loads(line)
                     if "error" in step:
-                        raise ControlError(f"{archive}: {step['error']}")
+                        raise ControlError(step["error"])
                     if step["status"] == LOADED:
                         loaded.append(step["item"])
                     show(Step(step["item"], step["status"]))

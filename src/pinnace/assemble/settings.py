@@ -3,6 +3,7 @@
 import dataclasses
 import ipaddress
 import json
+import os
 import pathlib
 import socket
 
@@ -171,6 +172,14 @@ def free_port(wanted: int) -> int:
     raise SettingsError("no free TCP port on this machine")
 
 
+def require_own(where: places.Places) -> None:
+    """Another user's cluster runs in that user's folders: to look for it in one's own would call it stopped."""
+    owner = where.cluster_file.stat().st_uid
+    if os.geteuid() not in (owner, 0):
+        whose = "root" if owner == 0 else f"user {owner}"
+        raise SettingsError(f"the cluster in {where.data} belongs to {whose}: run this with sudo")
+
+
 def require(data_dir: pathlib.Path) -> tuple[places.Places, Cluster]:
     """Of a cluster that must exist already."""
     where = places.of(data_dir)
@@ -179,4 +188,5 @@ def require(data_dir: pathlib.Path) -> tuple[places.Places, Cluster]:
         raise SettingsError(
             f"no cluster in {where.data}: start one with `pinnace up`, or name its folder with --data-dir"
         )
+    require_own(where)
     return where, cluster

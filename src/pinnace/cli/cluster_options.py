@@ -43,7 +43,7 @@ class Target:
 def target(function: F) -> F:
     """Adds the two options and passes a `Target` as the first argument."""
 
-    @click.option("--data-dir", metavar="DIR", help=DATA_DIR_HELP)
+    @click.option("--data-dir", metavar="DIR", type=click.Path(file_okay=False), help=DATA_DIR_HELP)
     @click.option("--name", help=NAME_HELP)
     @click.pass_context
     @functools.wraps(function)
@@ -58,7 +58,7 @@ def target(function: F) -> F:
 def remembered(function: F) -> F:
     """The same two options on a group of commands: kept for the command that follows."""
 
-    @click.option("--data-dir", metavar="DIR", help=DATA_DIR_HELP)
+    @click.option("--data-dir", metavar="DIR", type=click.Path(file_okay=False), help=DATA_DIR_HELP)
     @click.option("--name", help=NAME_HELP)
     @click.pass_context
     @functools.wraps(function)

@@ -15,7 +15,7 @@ import click
 from click import shell_completion
 
 from pinnace import __version__
-from pinnace.cli import cluster_options, output
+from pinnace.cli import output
 
 COMMANDS = {
     "up": "Start the cluster and return when it is ready.",
@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "Say what this machine lacks, and the line that fixes it.",
     "config": "Show what is configured, and where.",
     "completion": "Print the completion script for bash, zsh or fish.",
+    "help": "Show the help of a command.",
     "version": "Print the version.",
 }
 EXIT_INTERRUPTED = 130
@@ -43,7 +44,10 @@ class LazyGroup(click.Group):
             command: click.Command = module.command
             return command
         program = shutil.which(f"pinnace-{cmd_name}")
-        return plugin(cmd_name, program) if program else None
+        if program is None:
+            return None
+        found: click.Command = importlib.import_module("pinnace.cli.plugins").command(cmd_name, program)
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -70,27 +74,10 @@ class LazyGroup(click.Group):
         return found + click.Command.shell_complete(self, ctx, incomplete)
 
 
-def plugin(name: str, program: str) -> click.Command:
-    """`pinnace foo ARGS` becomes `pinnace-foo ARGS`, which finds the cluster in PINNACE_DATA_DIR and PINNACE_NAME."""
-
-    @click.command(
-        name,
-        add_help_option=False,
-        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    )
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    @click.pass_context
-    def command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
-        outer = ctx.find_root().obj
-        target = cluster_options.Target({"data-dir": outer["data_dir"], "name": outer["name"]})
-        environment = {**os.environ, "PINNACE_DATA_DIR": str(target.data_dir), "PINNACE_NAME": target.name}
-        os.execve(program, [program, *arguments], environment)  # noqa: S606 - becoming the plug-in is the point
-
-    return command
-
-
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--data-dir", metavar="DIR", help="Folder of the cluster (also of every command).")
+@click.option(
+    "--data-dir", metavar="DIR", type=click.Path(file_okay=False), help="Folder of the cluster (also of every command)."
+)
 @click.option("--name", help="Name of the cluster (also of every command).")
 @click.version_option(__version__, message="pinnace %(version)s (Kubernetes-compatible: v1.36)")
 @click.pass_context
@@ -118,14 +105,17 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        output.error("interrupted")
+    except (click.Abort, KeyboardInterrupt, output.Interrupted) as error:
+        output.error(str(error) or "interrupted")
         sys.exit(EXIT_INTERRUPTED)
     except output.CommandFailed as error:
         output.error(str(error))
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has no reader either
+        sys.exit(1)
+    except OSError as error:  # a disk that is full, a folder of somebody else
+        output.error(output.reason(error))
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)  # `--help` and `--version` end with a code
 

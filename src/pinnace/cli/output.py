@@ -12,8 +12,18 @@ class CommandFailed(Exception):
     """Ends the command with exit code 1 and this text."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C, with what goes on nevertheless."""
+
+
 def error(text: str) -> None:
     print(f"{_styled('error:', '31')} {text}", file=sys.stderr)
+
+
+def reason(failed: OSError) -> str:
+    """`/srv/x: permission denied`, as shells say it."""
+    what = (failed.strerror or str(failed)).lower()
+    return f"{failed.filename}: {what}" if failed.filename else what
 
 
 def warning(text: str) -> None:

@@ -141,6 +141,8 @@ class _Archive:
             position += len(piece)
             return piece
 
+        if not tar.is_header(os.pread(self._descriptor, tar.BLOCK, 0)):
+            raise ArchiveError("no tar archive; give what `docker save`, `podman save` or `skopeo copy` writes")
         reader = tar.Reader(tar.Stream(fill))
         for entry in reader:
             if len(members) + len(links) > MAXIMUM_MEMBERS:

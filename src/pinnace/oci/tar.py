@@ -275,6 +275,17 @@ def _time(pax: Mapping[str, bytes], field: bytes) -> int:
     return max(EARLIEST_TIME, min(LATEST_TIME, nanoseconds))
 
 
+def is_header(block: bytes) -> bool:
+    """Whether an archive may begin with `block`: a member's header, or the end of an archive that holds nothing."""
+    if len(block) < BLOCK or block == bytes(BLOCK):
+        return len(block) == BLOCK
+    try:
+        _check_sum(block)
+    except TarError:
+        return False
+    return True
+
+
 def _check_sum(header: bytes) -> None:
     expected = _number(header[148:156])
     # The checksum's own field counts as spaces (8 * 32).

@@ -1,5 +1,6 @@
 """What `up` and `down` decide before anything runs, and what they leave behind when they refuse."""
 
+import datetime
 import ipaddress
 import json
 import os
@@ -11,7 +12,7 @@ import sys
 
 import pytest
 
-from pinnace.assemble import kubeconfig, lifecycle, notify, places, processes, settings
+from pinnace.assemble import kubeconfig, lifecycle, notify, pki, places, processes, settings
 
 FIB_TRIE = """Main:
   +-- 0.0.0.0/0 3 0 5
@@ -110,11 +111,45 @@ def test_a_running_cluster_refuses_other_settings(where: places.Places) -> None:
     try:
         with pytest.raises(lifecycle.LifecycleError, match=r"runs with port 7443, no node.*`pinnace down` first"):
             lifecycle.up(lifecycle.Options(where.data, port=7444), quiet)
+        with pytest.raises(lifecycle.LifecycleError, match=r"is named one; `pinnace down` first to name it two"):
+            lifecycle.up(lifecycle.Options(where.data, name="two"), quiet)
         with pytest.raises(lifecycle.LifecycleError, match="runs already"):
             lifecycle.stay(lifecycle.Options(where.data), quiet, lambda _: None, quiet)
     finally:
         where.pid_file("supervisor").unlink()
         lifecycle.down(where.data, purge=True, tell=quiet)
+
+
+def test_a_purge_takes_the_context_out_of_every_kubeconfig_of_the_user(
+    where: places.Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made while another file was the first of $KUBECONFIG."""
+    cluster = cluster_at(where)
+    pki.ensure(where, cluster, datetime.datetime.now(datetime.UTC))
+    first, second = where.data.parent / "first", where.data.parent / "second"
+    kubeconfig.merge(second, where, cluster)
+    first.write_text("damaged: [\n")
+    monkeypatch.setenv("KUBECONFIG", f"{first}:{second}")
+    lifecycle.down(where.data, purge=True, tell=quiet)
+    assert "one" not in second.read_text()
+    assert first.read_text() == "damaged: [\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
+def test_a_cluster_of_another_user_is_not_called_stopped(where: places.Places) -> None:
+    cluster_at(where)
+    for folder in (where.data, *where.data.parents[:-1]):
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        for action in (
+            lambda: settings.require(where.data),
+            lambda: lifecycle.down(where.data, purge=False, tell=quiet),
+        ):
+            with pytest.raises(settings.SettingsError, match="belongs to root: run this with sudo"):
+                action()
+    finally:
+        os.seteuid(0)
 
 
 def test_a_process_whose_file_is_lost_is_found_by_its_arguments(where: places.Places) -> None:

@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 import pinnace
+from pinnace.assemble import places, settings
 from pinnace.cli import main, output
 from pinnace.cli.commands import kubectl
 
@@ -89,7 +90,7 @@ def test_every_command_explains_itself(command: str) -> None:
     done = run(*command.split(), "--help")
     assert done.returncode == 0
     assert done.stdout.startswith("Usage: pinnace ")
-    assert "--data-dir" in done.stdout or command == "completion"
+    assert "--data-dir" in done.stdout or command in ("completion", "help")
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("get", "-h"), ("help",)])
@@ -167,6 +168,40 @@ def test_an_unknown_command_is_a_program_on_the_path(tmp_path: pathlib.Path) -> 
     assert (done.returncode, done.stdout) == (7, "/d|pinnace|--help -x --name y\n")
 
 
+def test_a_plugin_learns_the_name_of_the_cluster_in_the_folder(tmp_path: pathlib.Path) -> None:
+    plugin = tmp_path / "pinnace-hello"
+    plugin.write_text('#!/bin/sh\necho "$PINNACE_NAME"\n')
+    plugin.chmod(0o755)
+    where = places.of(tmp_path / "data")
+    where.data.mkdir()
+    settings.save(where, settings.decide(where, name="one", port=1, node=False, addresses_in_use=frozenset()))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert run_process("--data-dir", str(where.data), "hello", PATH=path).stdout == "one\n"
+    assert run_process("--data-dir", str(where.data), "--name", "two", "hello", PATH=path).stdout == "two\n"
+
+
+def test_a_folder_that_cannot_be_made_is_named_without_a_traceback() -> None:
+    done = run("up", "--no-node", "--data-dir", "/proc/none")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: /proc/none: no such file or directory; choose another folder")
+
+
+def test_what_the_system_refuses_is_said_without_a_traceback(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "cluster.json").mkdir()
+    done = run("status", "--data-dir", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {tmp_path / 'cluster.json'}: is a directory\n"
+
+
+def test_help_may_come_first() -> None:
+    for words in (("up",), ("image", "load"), ("kubectl",)):
+        done = run("help", *words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"Usage: pinnace {' '.join(words)} ")
+    assert run("help").stdout == run("--help").stdout
+    assert (run("help", "image", "sink").returncode, run("help", "up", "x").returncode) == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [("pinnace st", "status"), ("pinnace up --for", "--foreground"), ("pinnace image l", "load")],
@@ -174,6 +209,14 @@ def test_an_unknown_command_is_a_program_on_the_path(tmp_path: pathlib.Path) -> 
 def test_the_shell_completes_commands_and_options(words: str, expected: str) -> None:
     done = run(COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1), _PINNACE_COMPLETE="bash_complete")
     assert f"plain,{expected}" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("pinnace --data-dir /t", "dir,/t"), ("pinnace image load /t", "file,/t")]
+)
+def test_the_shell_itself_completes_paths(words: str, expected: str) -> None:
+    done = run(COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1), _PINNACE_COMPLETE="bash_complete")
+    assert done.stdout.splitlines() == [expected]
 
 
 def test_completion_of_kubectl_is_kubectls_own() -> None:

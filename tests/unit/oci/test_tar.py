@@ -152,3 +152,17 @@ def test_arbitrary_damage_raises_nothing_else(position: int, patch: bytes) -> No
     data[position : position + len(patch)] = patch
     with contextlib.suppress(tar.TarError):
         read(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (bytes(tar.BLOCK), True),
+        (b"", False),
+        (b"# A readme\n", False),
+        (b"# A readme that is long enough. " * 16, False),
+        (tarfile.TarInfo("name").tobuf(), True),
+    ],
+)
+def test_a_file_that_is_no_archive_is_told_by_its_first_block(block: bytes, expected: bool) -> None:
+    assert tar.is_header(block[: tar.BLOCK]) is expected

@@ -17,4 +17,6 @@ def command(shell: str) -> None:
     """
     kind = shell_completion.get_completion_class(shell)
     assert kind is not None
-    print(kind(main.root, {}, "pinnace", "_PINNACE_COMPLETE").source())
+    script = kind(main.root, {}, "pinnace", "_PINNACE_COMPLETE").source()
+    # click's script for fish cuts descriptions at their first comma.
+    print(script.replace('string split ","', 'string split -m 1 ","'))

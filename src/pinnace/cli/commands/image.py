@@ -25,7 +25,7 @@ def command() -> None:
 
 @command.command("load")
 @cluster_options.target
-@click.argument("archives", nargs=-1, required=True, metavar="FILE...")
+@click.argument("archives", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def load(target: cluster_options.Target, archives: tuple[str, ...], quiet: bool) -> None:
     """Load docker-archive or OCI-archive files (plain, gzip or zstd); `-` reads standard input."""

@@ -77,6 +77,10 @@ def _start(options: lifecycle.Options, *, stay: bool, quiet: bool, output_format
         raise output.CommandFailed(str(error)) from error
     except KeyboardInterrupt:
         progress.abandon()
+        if lifecycle.is_running(options.data_dir):
+            raise output.Interrupted(
+                "interrupted; the cluster goes on starting: `pinnace status` shows it, `pinnace down` stops it"
+            ) from None
         raise
 
 
