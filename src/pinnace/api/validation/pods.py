@@ -24,7 +24,8 @@ _UPDATABLE = (
 
 
 def create(found: Causes, pod: Fields) -> None:
-    _metadata_and_spec(found, pod)
+    _metadata(found, pod)
+    _spec(found, pod)
     spec_fields = field.part(pod, "spec")
     if spec_fields.get("ephemeralContainers"):
         found.forbidden("spec.ephemeralContainers", "cannot be set on create")
@@ -32,10 +33,14 @@ def create(found: Causes, pod: Fields) -> None:
         found.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
 
 
-def _metadata_and_spec(found: Causes, pod: Fields) -> None:
+def _metadata(found: Causes, pod: Fields) -> None:
     metadata.create(found, pod, namespaced=True, name_rule=formats.dns_subdomain)
+    annotations = field.part(field.part(pod, "metadata"), "annotations")
+    _annotations(found, annotations, field.part(pod, "spec"), "metadata.annotations")
+
+
+def _spec(found: Causes, pod: Fields) -> None:
     meta, fields = field.part(pod, "metadata"), field.part(pod, "spec")
-    _annotations(found, field.part(meta, "annotations"), fields, "metadata.annotations")
     spec(found, fields, "spec", pod_name=meta.get("name") or "", is_pod=True)
     if not fields.get("serviceAccountName"):
         for index, volume in enumerate(field.items(fields, "volumes")):
@@ -260,13 +265,17 @@ def _host_users(found: Causes, fields: Fields, path: str) -> None:
 
 def update(found: Causes, new: Fields, old: Fields, subresource: str) -> None:
     metadata.update(found, new, old)
-    _metadata_and_spec(found, new)
+    _metadata(found, new)
+    is_same_spec = new["spec"] == old["spec"]
+    if not is_same_spec:
+        # One that is stored was found good, if perhaps by older rules: whoever leaves it as it is has nothing to mend.
+        _spec(found, new)
     _annotation_updates(found, field.part(new["metadata"], "annotations"), field.part(old["metadata"], "annotations"))
     if subresource == "ephemeralcontainers":
         _ephemeral_update(found, new["spec"], old)
     elif subresource == "resize":
         _resize(found, new, old)
-    else:
+    elif not is_same_spec:
         _spec_update(found, new["spec"], old["spec"])
 
 
@@ -291,8 +300,6 @@ def _spec_update(found: Causes, new: Fields, old: Fields) -> None:
         found, field.items(new, "tolerations"), field.items(old, "tolerations"), "spec.tolerations"
     )
     _gate_update(found, field.items(new, "schedulingGates"), field.items(old, "schedulingGates"))
-    if new == old:
-        return
     munged = _munged(found, new, old)
     if munged != old:
         changed = _changes(munged, old)
