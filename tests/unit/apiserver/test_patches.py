@@ -65,7 +65,7 @@ def test_what_a_patch_makes_is_checked_like_what_is_sent_whole() -> None:
         invalid = await api.patch(f"{DEPLOYMENTS}/d", {"spec": {"replicas": -1}})
         assert (invalid.code, invalid.causes[0][1]) == (422, "spec.replicas")
         unknown = await api.patch(f"{DEPLOYMENTS}/d?fieldValidation=Strict", {"spec": {"replicsa": 1}})
-        assert unknown.code == 400
+        assert unknown.code == 422
         failed = await api.patch(f"{DEPLOYMENTS}/d", [{"op": "test", "path": "/spec/replicas", "value": 9}], "json")
         assert failed.code == 422
         text = await api.call("PATCH", f"{DEPLOYMENTS}/d", b"{}", headers={"content-type": "text/plain"})
@@ -134,5 +134,57 @@ def test_the_manager_of_an_update_is_named_by_the_query_or_the_user_agent() -> N
         assert [entry["manager"] for entry in made["metadata"]["managedFields"]] == ["kubectl"]
         after = await api.patch(f"{CONFIG_MAPS}/a?fieldManager=me", {"data": {"y": "1"}})
         assert [entry["manager"] for entry in after.json["metadata"]["managedFields"]] == ["kubectl", "me"]
+
+    api_server.run(scenario)
+
+
+def test_a_patch_that_leads_to_no_such_object_is_invalid_in_its_one_field() -> None:
+    """Upstream answers 422 with the cause `patch`, and kubectl prints `The request is invalid: patch: ...`."""
+
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(DEPLOYMENTS, deployment())
+        path = f"{DEPLOYMENTS}/d"
+        wrong = {"spec": {"replicas": "many"}}
+        strategic = await api.patch(path, wrong, "strategic")
+        assert (strategic.code, strategic.reason) == (422, "Invalid")
+        assert strategic.json["message"] == (
+            ' "" is invalid: patch: Invalid value: "map[spec:map[replicas:many]]": unrecognized type: int32'
+        )
+        text = {"spec": {"template": {"spec": {"containers": [{"name": "c", "env": [{"name": "A", "value": 1}]}]}}}}
+        assert (await api.patch(path, text, "strategic")).json["message"].endswith(": cannot convert int64 to string")
+        merged = await api.patch(path, wrong)
+        (cause,) = merged.json["details"]["causes"]
+        assert (merged.code, cause["field"]) == (422, "patch")
+        assert cause["message"].endswith(
+            ": json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+        )
+
+    api_server.run(scenario)
+
+
+def test_fields_that_a_patch_names_twice_are_told_or_refused() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(DEPLOYMENTS, deployment())
+        path = f"{DEPLOYMENTS}/d?dryRun=All&fieldValidation="
+        body = b'{"spec":{"unknown1":1,"paused":true,"paused":false}}'
+        operations = b"""[{"op":"add","path":"/spec/unknown1","value":1,"foo":"bar"},
+            {"op":"add","path":"/spec/paused","path":"/spec/paused","value":true}]"""
+        found = 'duplicate field "spec.paused", unknown field "spec.unknown1"'
+        of_operations = (
+            'json patch unknown field "[0].foo", json patch duplicate field "[1].path", unknown field "spec.unknown1"'
+        )
+        for kind, data, complaints in (
+            ("merge", body, found),
+            ("strategic", body, found),
+            ("json", operations, of_operations),
+        ):
+            refused = await api.patch(f"{path}Strict", data, kind)
+            assert (refused.code, refused.reason) == (422, "Invalid")
+            assert refused.json["message"].endswith(f": strict decoding error: {complaints}")
+            warned = await api.patch(f"{path}Warn", data, kind)
+            assert warned.code == 200
+            told = [warning.split('"', 1)[1][:-1].replace('\\"', '"') for warning in warned.warnings]
+            assert told == complaints.split(", ")
+            assert not (await api.patch(f"{path}Ignore", data, kind)).warnings
 
     api_server.run(scenario)

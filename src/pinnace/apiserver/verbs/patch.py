@@ -1,10 +1,11 @@
 """PATCH: a change to the present state, tried again with a newer one until it fits; server-side apply may create."""
 
+import dataclasses
 from typing import Any
 
-from pinnace.api import decode, defaults, errors, managed_fields, schema
+from pinnace.api import decode, defaults, errors, managed_fields, repair, schema
 from pinnace.api.patch import json_patch, merge, strategic
-from pinnace.apiserver import bodies, negotiate, query, views, writing
+from pinnace.apiserver import bodies, negotiate, patch_errors, query, views, writing
 from pinnace.apiserver import context as contexts
 from pinnace.kit import clock
 from pinnace.web import messages
@@ -28,9 +29,9 @@ async def patch(context: contexts.Context) -> messages.Answer:
         if options.force:
             cause = errors.Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")
             raise errors.invalid("meta.k8s.io", "PatchOptions", "", [cause])
-        change = _parsed(data)
+        change = _parsed(data, media, options)
         written = await writing.update(
-            context, lambda old: _patched(context, media, change, old, options), options, retries=True
+            context, lambda old: _patched(context, change, old, options), options, retries=True
         )
     return views.written(context, written.value, 201 if written.is_created else 200)
 
@@ -42,30 +43,47 @@ def _check_media(context: contexts.Context, media: str) -> None:
         raise negotiate.unsupported(offered)
 
 
-def _parsed(data: bytes) -> Any:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Change:
+    media: str
+    value: Any
+    complaints: tuple[str, ...]
+    """About the patch itself: what it names twice."""
+
+
+def _parsed(data: bytes, media: str, options: query.WriteOptions) -> _Change:
+    is_checked = options.field_validation != "Ignore"
     try:
-        found, _ = decode.parse(data, "Patch", look_for_duplicates=False)
+        found, _ = decode.parse(data, "Patch", look_for_duplicates=is_checked)
     except errors.StatusError as error:
         raise errors.bad_request(f"error decoding patch: {error.message}") from None
-    return found
+    complaints = patch_errors.complaints(found, is_json_patch=media == JSON) if is_checked else ()
+    return _Change(media, repair.plain(found) if complaints else found, complaints)
 
 
-def _patched(context: contexts.Context, media: str, change: Any, old: Object, options: query.WriteOptions) -> Object:
+def _patched(context: contexts.Context, change: _Change, old: Object, options: query.WriteOptions) -> Object:
     """`old` (the callee's to change) with `change`, checked and defaulted as if it had been sent whole."""
-    if media == JSON:
-        changed = json_patch.apply(old, change)
-    elif media == MERGE:
-        changed = merge.apply(old, change)
+    if change.media == JSON:
+        changed = json_patch.apply(old, change.value)
+    elif change.media == MERGE:
+        changed = merge.apply(old, change.value)
     else:
-        changed = strategic.apply(old, change, schema.of(context.kind))
-    return _converted(context, changed, options)
+        changed = strategic.apply(old, change.value, schema.of(context.kind))
+    return _converted(context, change, changed, options)
 
 
-def _converted(context: contexts.Context, changed: Any, options: query.WriteOptions) -> Object:
-    found = decode.convert(changed, context.kind, field_validation=options.field_validation)
-    for warning in found.warnings:
-        if warning not in context.warnings:
-            context.warnings.append(warning)
+def _converted(context: contexts.Context, change: _Change, changed: Any, options: query.WriteOptions) -> Object:
+    is_strict, is_strategic = options.field_validation == "Strict", change.media == STRATEGIC
+    try:
+        found = decode.convert(
+            changed, context.kind, field_validation="Warn" if is_strict else options.field_validation
+        )
+    except errors.StatusError as error:
+        raise patch_errors.refused(change.value, changed, error, is_strategic=is_strategic) from None
+    warnings = tuple(dict.fromkeys((*change.complaints, *found.warnings)))
+    if warnings and is_strict:
+        raise patch_errors.strict(change.value, changed, warnings, is_strategic=is_strategic)
+    context.warnings += [warning for warning in warnings if warning not in context.warnings]
     defaults.apply(context.kind, found.obj)
     bodies.check_name(context, found.obj)
     return found.obj
