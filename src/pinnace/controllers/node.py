@@ -6,8 +6,9 @@ keep new pods away and, unless all nodes are silent (then it is rather we who he
 
 import dataclasses
 import datetime
+import functools
 import ipaddress
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
 from pinnace.client import client, resources
@@ -185,16 +186,20 @@ def _mark_pods(view: views.View, node: Object, now: datetime.datetime) -> list[a
 # -- ranges of pod addresses
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Ranges:
     """Equal parts of the cluster's range, given out in order."""
 
     network: ipaddress.IPv4Network | ipaddress.IPv6Network
     prefix: int
 
-    def free(self, taken: set[str]) -> Iterator[str]:
+    @functools.cached_property
+    def all(self) -> Sequence[str]:
+        return [str(part) for part in self.network.subnets(new_prefix=self.prefix)]
+
+    def free(self, taken: Set[str]) -> Iterator[str]:
         """Those that nobody has, in order."""
-        return (text for part in self.network.subnets(new_prefix=self.prefix) if (text := str(part)) not in taken)
+        return (part for part in self.all if part not in taken)
 
 
 def plan_ranges_for(ranges: Ranges) -> loop.Plan:

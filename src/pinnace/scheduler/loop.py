@@ -6,7 +6,6 @@ double-booked host port by this scheduler's own decisions.
 """
 
 import asyncio
-import collections
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -51,8 +50,7 @@ class Scheduler:
         self.queue = queue.SchedulingQueue()
         catalog = volumes.Catalog()
         self._volumes = bind.VolumeBinder(api, catalog, self.nodes, time)
-        self._work: collections.deque[Work] = collections.deque()
-        self._has_work = asyncio.Event()
+        self._work: asyncio.Queue[Work] = asyncio.Queue()
         self._verdicts: dict[str, tuple[pods.Pod, bind.Condition]] = {}
         """By uid: why a pod has no node, not written yet. A newer verdict replaces an older one."""
         self._has_verdict = asyncio.Event()
@@ -279,15 +277,11 @@ class Scheduler:
             await bind.write_condition(self._api, current, condition, self._clock)
 
     def _do(self, work: Work) -> None:
-        self._work.append(work)
-        self._has_work.set()
+        self._work.put_nowait(work)
 
     async def _write_for_ever(self) -> None:
         while True:
-            while self._work:
-                await self._write_one(self._work.popleft())
-            self._has_work.clear()
-            await self._has_work.wait()
+            await self._write_one(await self._work.get())
 
     async def _write_one(self, work: Work) -> None:
         try:
