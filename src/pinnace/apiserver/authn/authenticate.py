@@ -42,11 +42,16 @@ def authenticate(request: messages.Request, bearer: tokens.Authenticator, *, all
 _WEBSOCKET_PREFIX = "base64url.bearer.authorization.k8s.io."
 
 
+def is_token_protocol(name: str) -> bool:
+    """Whether an offered subprotocol is a credential and no protocol."""
+    return name.startswith(_WEBSOCKET_PREFIX)
+
+
 def _websocket_token(request: messages.Request) -> str:
     """Browsers cannot set headers of a WebSocket: upstream takes the token as a subprotocol of this name."""
     for protocol in request.headers.get("sec-websocket-protocol", "").split(","):
         name = protocol.strip()
-        if name.startswith(_WEBSOCKET_PREFIX):
+        if is_token_protocol(name):
             try:
                 return base64.urlsafe_b64decode(name[len(_WEBSOCKET_PREFIX) :] + "==").decode()
             except ValueError:

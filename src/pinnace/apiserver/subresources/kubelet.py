@@ -7,6 +7,7 @@ from typing import Any
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import envelope, objects
+from pinnace.apiserver.authn import authenticate
 from pinnace.apiserver.subresources import piping
 from pinnace.web import client, messages
 
@@ -90,17 +91,21 @@ def wants_upgrade(request: messages.Request) -> bool:
     return "upgrade" in request.headers.get("connection", "").lower() and bool(request.headers.get("upgrade"))
 
 
-async def forward(context: contexts.Context, http: client.HttpClient, url: str) -> messages.Answer:
-    """Pass the request on to `url` and its answer back; an upgrade becomes a pipe of bytes. Raises 503."""
+async def forward(
+    context: contexts.Context, http: client.HttpClient, url: str, *, upgrades: bool = True
+) -> messages.Answer:
+    """Pass the request on to `url` and its answer back; an upgrade becomes a pipe of bytes (`upgrades`: or is not passed on).
+
+    Raises 503."""
     request = context.request
     try:
-        if wants_upgrade(request):
+        if upgrades and wants_upgrade(request):
             return await _upgraded(request, http, url)
         body: bytes | AsyncIterator[bytes] = b""
         if request.method in ("POST", "PUT", "PATCH"):
             body = request.body.chunks()
         response = await http.request(
-            request.method, url, headers=_passed_on(request.headers), body=body, timeout=_CONNECT_SECONDS
+            request.method, url, headers=_plain(request.headers), body=body, timeout=_CONNECT_SECONDS
         )
     except client.ConnectError as error:
         raise errors.StatusError(503, "ServiceUnavailable", f"error trying to reach service: {error}") from None
@@ -108,17 +113,27 @@ async def forward(context: contexts.Context, http: client.HttpClient, url: str) 
     return messages.Response(response.status, headers, response.chunks())
 
 
-def _passed_on(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+def passed_on(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """Without what names this connection, and without the client's own credentials: the kubelet trusts ours."""
     return [
-        (name, value)
+        (name, _without_tokens(value) if name == "sec-websocket-protocol" else value)
         for name, value in headers.items()
         if name not in _HOP_BY_HOP and name not in _CREDENTIALS and not name.startswith("impersonate-")
     ]
 
 
+def _plain(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Without the handshake of a WebSocket that ends here."""
+    return [(name, value) for name, value in passed_on(headers) if not name.startswith("sec-websocket-")]
+
+
+def _without_tokens(protocols: str) -> str:
+    """A browser's token among the WebSocket's protocols is as much a credential as a header."""
+    return ", ".join(name for each in protocols.split(",") if not authenticate.is_token_protocol(name := each.strip()))
+
+
 async def _upgraded(request: messages.Request, http: client.HttpClient, url: str) -> messages.Answer:
-    fields = [*_passed_on(request.headers), ("Upgrade", request.headers["upgrade"])]
+    fields = [*passed_on(request.headers), ("Upgrade", request.headers["upgrade"])]
     status, headers, far, body = await http.upgrade(request.method, url, headers=fields, timeout=_CONNECT_SECONDS)
     if far is None:
         kept = [(name, value) for name, value in headers.items() if name not in _HOP_BY_HOP]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import envelope, objects, respond
+from pinnace.apiserver import envelope, objects, respond, socket_streams
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
 from pinnace.apiserver.subresources import kubelet
@@ -54,10 +54,10 @@ class Tunnels:
         path = f"/containerLogs/{context.namespace}/{context.name}/{container}"
         query = kubelet.encoded(context.query.values, _LOG_OPTIONS)
         url = f"{kubelet.node_url(context, node)}{path}?{query}"
-        answer = await kubelet.forward(context, self._kubelet(), url)
+        answer = await kubelet.forward(context, self._kubelet(), url, upgrades=False)
         if isinstance(answer, messages.Response) and answer.status >= 400:
             raise await _refused(answer)
-        return answer
+        return socket_streams.log(context.request, answer)
 
     async def exec(self, context: contexts.Context) -> messages.Answer:
         return await self._into_container(context, "exec")

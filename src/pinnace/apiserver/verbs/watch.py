@@ -9,7 +9,7 @@ import orjson
 
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import conversion, filters, frames, negotiate, respond, versions, views
+from pinnace.apiserver import conversion, filters, frames, negotiate, respond, socket_streams, versions, views
 from pinnace.store import interface
 from pinnace.web import messages
 
@@ -35,7 +35,7 @@ async def watch(context: contexts.Context) -> messages.Answer:
     headers += respond.warning_headers(context.warnings)
     if isinstance(stream.render, _Objects):
         return messages.Response(200, headers, objects=body)
-    return messages.Response(200, headers, body)
+    return socket_streams.watch(context.request, messages.Response(200, headers, body))
 
 
 async def _one_chunk(chunk: Any) -> AsyncGenerator[Any, None]:
