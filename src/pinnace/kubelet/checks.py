@@ -28,6 +28,8 @@ class Outcome:
 
     passed: bool | None
     message: str = ""
+    is_warning: bool = False
+    """It passed, but not as somebody may have meant it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,15 +78,17 @@ class Checker:
             async with asyncio.timeout(timeout):
                 for _ in range(REDIRECT_LIMIT):
                     response = await self._http.request("GET", url, headers=headers)
+                    body = b""
                     with contextlib.suppress(messages.BodyTooLarge):
-                        await response.read(BODY_LIMIT)
+                        body = await response.read(BODY_LIMIT)
                     location = response.headers.get("location")
                     if response.status not in web_client.REDIRECTS or not location:
                         break
                     url = urllib.parse.urljoin(url, location)
                     if urllib.parse.urlsplit(url).hostname != host:
                         # Upstream follows no redirect to another host, and counts it as an answer.
-                        return Outcome(True, f"Probe terminated redirects, Response body: {location}")
+                        text = body.decode(errors="replace")
+                        return Outcome(True, f"Probe terminated redirects, Response body: {text}", is_warning=True)
         except TimeoutError:
             waiting = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
             return Outcome(False, f'Get "{url}": {waiting}')

@@ -101,12 +101,13 @@ class Prober:
         return outcome
 
     def _announce(self, pod: podspec.Object, target: checks.Target, kind: probes.Kind, outcome: checks.Outcome) -> None:
-        if outcome.passed:
+        if outcome.passed and not outcome.is_warning:
             return
-        what = "failed" if outcome.passed is False else "errored and resulted in unknown state"
+        reason = "ProbeWarning" if outcome.passed else "Unhealthy"
+        what = {True: "warning", False: "failed", None: "errored and resulted in unknown state"}[outcome.passed]
         self._recorder.warning(
             pod,
-            "Unhealthy",
+            reason,
             f"{kind.title} {what}: {outcome.message}",
             field_path=podspec.field_path(pod, target.container["name"]),
         )

@@ -48,7 +48,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = _parser(self)
 
     def data_received(self, data: bytes) -> None:
         if self._head is None:
@@ -71,7 +71,7 @@ class ClientConnection(asyncio.Protocol):
             )
             self._transport.abort()
         elif self._is_complete:
-            self._parser = httptools.HttpResponseParser(self)
+            self._parser = _parser(self)
 
     def eof_received(self) -> bool:
         return False
@@ -237,3 +237,10 @@ class ClientConnection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+
+def _parser(protocol: ClientConnection) -> Any:
+    """Small servers and scripts end their header lines with a bare line feed; Go's client, which upstream's parts use, reads them."""
+    parser = httptools.HttpResponseParser(protocol)
+    parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+    return parser

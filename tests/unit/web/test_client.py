@@ -238,6 +238,21 @@ def test_an_answer_without_length_ends_with_its_connection(run: Run) -> None:
 
 
 @LOOPS
+def test_header_lines_may_end_with_a_bare_line_feed_and_a_status_may_have_no_reason(run: Run) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 302\nLocation: /x\n\nmoved")
+        await writer.drain()
+
+    async def main() -> None:
+        async with scripted(script) as url, opened() as http:
+            answer = await http.request("GET", url)
+            assert (answer.status, answer.headers, await answer.read(100)) == (302, {"location": "/x"}, b"moved")
+
+    run(main())
+
+
+@LOOPS
 def test_redirects_are_followed_on_request_and_keep_credentials_at_home(run: Run) -> None:
     async def main() -> None:
         async def away(request: messages.Request) -> messages.Answer:
