@@ -180,6 +180,8 @@ def _approval(new: Object, old: Object) -> None:
     _only(new, old, ("status", "conditions"))
 
 
+_VERDICTS = ("Approved", "Denied")
+
 _NARROW: dict[str, Callable[[Object, Object], None]] = {
     "ephemeralcontainers": _ephemeral_containers,
     "resize": _resize,
@@ -332,6 +334,27 @@ def _create_attachment(obj: Object) -> None:
 def _update_signing_request(new: Object, old: Object, subresource: str) -> None:
     if subresource == "":
         _keep(new, old, "spec")
+    elif subresource == "status":
+        _keep_verdict(new, old)
+
+
+def _keep_verdict(new: Object, old: Object) -> None:
+    """Whoever signs neither approves nor denies: such conditions are as they were, after what else there is now."""
+    status, before = dict(new.get("status") or {}), old.get("status") or {}
+    lasting = [each for each in before.get("conditions") or () if each.get("type") in _VERDICTS]
+    kept = iter(lasting)
+    conditions = []
+    for condition in status.get("conditions") or ():
+        if condition.get("type") not in _VERDICTS:
+            conditions.append(condition)
+        elif (own := next(kept, None)) is not None:
+            conditions.append(own)
+    conditions += kept
+    if conditions:
+        status["conditions"] = conditions
+    else:
+        status.pop("conditions", None)
+    new["status"] = status
 
 
 _CREATE: dict[tuple[str, str], Callable[[Object], None]] = {

@@ -18,7 +18,9 @@ def start(
     supervisor: tasks.Supervisor, clients: Clients, where: places.Places, cluster: settings.Cluster, time: clock.Clock
 ) -> None:
     options = controller_settings.Settings(
-        cluster_cidr=cluster.pod_cidr, root_certificate=(where.pki / "ca.crt").read_text()
+        cluster_cidr=cluster.pod_cidr,
+        root_certificate=(where.pki / "ca.crt").read_text(),
+        signing_key=(where.pki / "ca.key").read_bytes(),
     )
     supervisor.start("controllers", lambda: manager.run(clients.of, time, options))
     api = clients.of("system:kube-scheduler")

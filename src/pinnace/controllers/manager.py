@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pinnace.client import client, events, informer, resources
 from pinnace.controllers import (
     aggregation,
+    certificates,
     cronjob,
     daemonset,
     deployment,
@@ -67,6 +68,7 @@ def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequen
         ttl.controller(),
         ephemeral.controller(),
         aggregation.controller(),
+        *certificates.controllers(settings.root_certificate, settings.signing_key),
         *volumebinder.controllers(),
         *protection.controllers(),
         *node.controllers(settings, time),

@@ -7,6 +7,8 @@ import dataclasses
 class Settings:
     root_certificate: str = ""
     """PEM of the cluster's CA, published to every namespace as `kube-root-ca.crt`; empty: not published."""
+    signing_key: bytes = dataclasses.field(default=b"", repr=False)
+    """PEM of that CA's key, which signs approved certificate requests; empty: somebody else signs. Whoever has it is the cluster."""
     cluster_cidr: str = ""
     """Range from which nodes get their podCIDR; empty: somebody else gives them out."""
     node_cidr_mask: int = 24

@@ -10,6 +10,7 @@ from pinnace.api import schema as schemas
 from pinnace.api.validation import (
     apps,
     batch,
+    certificates,
     core,
     field,
     formats,
@@ -125,7 +126,7 @@ _CREATE: dict[tuple[str, str], Create] = {
     ("coordination.k8s.io", "Lease"): smaller.lease,
     ("scheduling.k8s.io", "PriorityClass"): smaller.priority_class,
     ("node.k8s.io", "RuntimeClass"): smaller.runtime_class,
-    ("certificates.k8s.io", "CertificateSigningRequest"): smaller.signing_request,
+    ("certificates.k8s.io", "CertificateSigningRequest"): certificates.create,
     ("authentication.k8s.io", "TokenRequest"): smaller.token_request,
     (_ADMISSION, "ValidatingWebhookConfiguration"): smaller.webhooks,
     (_ADMISSION, "MutatingWebhookConfiguration"): smaller.webhooks,
@@ -167,7 +168,7 @@ _UPDATE: dict[tuple[str, str], Update] = {
     ("coordination.k8s.io", "Lease"): smaller.lease_update,
     ("scheduling.k8s.io", "PriorityClass"): smaller.priority_class_update,
     ("node.k8s.io", "RuntimeClass"): smaller.runtime_class_update,
-    ("certificates.k8s.io", "CertificateSigningRequest"): smaller.signing_request_update,
+    ("certificates.k8s.io", "CertificateSigningRequest"): certificates.update,
     (_ADMISSION, "ValidatingWebhookConfiguration"): smaller.webhooks_update,
     (_ADMISSION, "MutatingWebhookConfiguration"): smaller.webhooks_update,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): smaller.definition_update,
@@ -188,4 +189,5 @@ _STATUS: dict[tuple[str, str], Update] = {
     ("", "ReplicationController"): apps.replica_set_status,
     ("batch", "Job"): batch.job_status,
     ("policy", "PodDisruptionBudget"): policy.disruption_budget_status,
+    ("certificates.k8s.io", "CertificateSigningRequest"): certificates.update,
 }

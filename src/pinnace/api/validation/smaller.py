@@ -1,4 +1,4 @@
-"""Groups with few rules: leases, priority and runtime classes, signing requests, admission configuration, API registration."""
+"""Groups with few rules: leases, priority and runtime classes, admission configuration, API registration."""
 
 from pinnace.api.validation import field, formats, metadata
 
@@ -69,31 +69,6 @@ def runtime_class(found: Causes, obj: Fields) -> None:
 def runtime_class_update(found: Causes, new: Fields, old: Fields) -> None:
     metadata.update(found, new, old)
     found.unchanged("handler", new.get("handler"), old.get("handler"))
-
-
-def signing_request(found: Causes, obj: Fields) -> None:
-    metadata.create(found, obj, namespaced=False, name_rule=formats.path_segment)
-    spec = field.part(obj, "spec")
-    if not spec.get("usages"):
-        found.required("spec.usages", "usages must be provided")
-    if not spec.get("request"):
-        found.invalid("spec.request", "", "PEM block type must be CERTIFICATE REQUEST")
-    signer = spec.get("signerName") or ""
-    if not signer:
-        found.required("spec.signerName")
-    elif "/" not in signer:
-        found.invalid(
-            "spec.signerName", signer, 'must be a fully qualified domain and path of the form "example.com/signer-name"'
-        )
-    seconds = spec.get("expirationSeconds")
-    if seconds is not None and seconds < 600:
-        found.invalid(
-            "spec.expirationSeconds", seconds, "may not specify a duration less than 600 seconds (10 minutes)"
-        )
-
-
-def signing_request_update(found: Causes, new: Fields, old: Fields) -> None:
-    metadata.update(found, new, old)
 
 
 def token_request(found: Causes, obj: Fields) -> None:

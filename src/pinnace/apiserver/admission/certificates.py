@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+import json
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from pinnace.api import errors
@@ -12,20 +14,26 @@ from pinnace.apiserver import users
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
+from pinnace.kit import clock
 
 Object = dict[str, Any]
 
 GROUP = "certificates.k8s.io"
+_PEM = b"-----BEGIN CERTIFICATE REQUEST-----"
 _CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 
 
 class Certificates:
-    def __init__(self, decide: authorizer.Authorizer) -> None:
+    def __init__(self, decide: authorizer.Authorizer, time: clock.Clock) -> None:
         self._authorizer = decide
+        self._clock = time
 
     async def mutate(self, attributes: admission.Attributes) -> None:
-        """Who asks is not for the request to say."""
-        if attributes.operation != "CREATE" or attributes.obj is None:
+        """Who asks is not for the request to say; a condition tells when it came."""
+        if attributes.obj is None:
+            return
+        if attributes.operation != "CREATE":
+            stamp_conditions(attributes.obj, attributes.old or {}, clock.rfc3339(self._clock.now()))
             return
         spec = attributes.obj.setdefault("spec", {})
         for field in ("username", "uid", "groups", "extra"):
@@ -36,6 +44,7 @@ class Certificates:
         assert attributes.obj is not None
         spec = attributes.obj.get("spec") or {}
         if attributes.operation == "CREATE":
+            _check_request(attributes.name, spec.get("request") or "")
             if spec.get("signerName") == _CLIENT_SIGNER and users.MASTERS in _organizations(spec.get("request", "")):
                 raise self._refusal(
                     attributes, f"use of {_CLIENT_SIGNER} signer with {users.MASTERS} group is not allowed"
@@ -58,6 +67,30 @@ class Certificates:
 
     def _refusal(self, attributes: admission.Attributes, why: str) -> errors.StatusError:
         return errors.forbidden(GROUP, attributes.kind.plural, attributes.name, why)
+
+
+def stamp_conditions(new: Object, old: Object, now: str) -> None:
+    """A condition without times gets them: of the same verdict before, or `now`."""
+    before = {each.get("type"): each for each in (old.get("status") or {}).get("conditions") or ()}
+    for condition in (new.get("status") or {}).get("conditions") or ():
+        if not condition.get("lastUpdateTime"):
+            condition["lastUpdateTime"] = now
+        if not condition.get("lastTransitionTime"):
+            known = before.get(condition.get("type"), {})
+            is_same = known.get("status") == condition.get("status")
+            condition["lastTransitionTime"] = (known.get("lastTransitionTime") if is_same else None) or now
+
+
+def _check_request(name: str, request: str) -> None:
+    try:
+        data = base64.b64decode(request)
+        if not data.lstrip().startswith(_PEM):
+            raise ValueError("PEM block type must be CERTIFICATE REQUEST")
+        if not x509.load_pem_x509_csr(data).is_signature_valid:
+            raise ValueError("the request is not signed with its own key")
+    except (ValueError, UnsupportedAlgorithm) as error:
+        cause = errors.Cause("FieldValueInvalid", f"Invalid value: {json.dumps(request)}: {error}", "spec.request")
+        raise errors.invalid(GROUP, "CertificateSigningRequest", name, [cause]) from None
 
 
 def _organizations(request: str) -> list[str]:

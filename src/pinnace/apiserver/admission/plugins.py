@@ -87,7 +87,7 @@ def build(
     limits = limit_ranger.LimitRanger(stored)
     owners = owner_references.OwnerReferences(decide, stored.registry)
     security = pod_security.PodSecurity(stored, options.pod_security_default)
-    certificates = certificate_requests.Certificates(decide)
+    certificates = certificate_requests.Certificates(decide, time)
     secrets = token_secrets.TokenSecrets(stored, issuer)
     return chain.Chain(
         (
