@@ -258,3 +258,34 @@ def test_ephemeral_containers_are_added_through_their_own_part() -> None:
         assert [item["name"] for item in added.json["spec"]["ephemeralContainers"]] == ["d"]
 
     api_server.run(scenario)
+
+
+def test_pages_behind_the_proxy_link_back_through_it_and_their_server_is_told_how_it_was_reached() -> None:
+    seen: list[messages.Request] = []
+
+    async def upstream(request: messages.Request) -> messages.Answer:
+        seen.append(request)
+        if request.path == "/moved":
+            return messages.Response(302, (("Location", "/there?x=y"),), b"")
+        length = request.headers.get("content-length"), await request.body.read(100)
+        if length[1]:
+            return messages.Response(200, (), repr(length).encode())
+        return messages.Response(200, (("Content-Type", "text/html; charset=utf-8"),), b'<a href="/rewriteme">test</a>')
+
+    async def scenario(api: api_server.Api) -> None:
+        listener = web_server.HttpServer(upstream)
+        port = await listener.start("127.0.0.1", 0)
+        await a_pod(api, node="n1")
+        await api.patch(f"{PODS}/p/status", {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}})
+        base = f"{PODS}/p:{port}/proxy"
+        answer = await api.call("GET", f"{base}/a/", headers={"host": "api.example", "x-forwarded-for": "192.0.2.9"})
+        assert answer.body == f'<a href="{base}/rewriteme">test</a>'.encode()
+        assert seen[-1].headers["x-forwarded-uri"] == f"{base}/a/"
+        assert (seen[-1].headers["host"], seen[-1].headers["x-forwarded-for"]) == ("api.example", "192.0.2.9")
+        moved = await api.call("GET", f"{base}/moved")
+        assert (moved.code, moved.headers["location"]) == (302, f"{base}/there?x=y")
+        sent = await api.call("DELETE", f"{base}/", b"abc", headers={"content-length": "3"})
+        assert sent.body == b"('3', b'abc')"
+        await listener.stop(0)
+
+    api_server.run(scenario)

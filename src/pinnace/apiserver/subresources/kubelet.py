@@ -30,6 +30,7 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
+_WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
 _CREDENTIALS = frozenset({"authorization"})
 _REFUSAL_BYTES = 1 << 20
 
@@ -92,21 +93,30 @@ def wants_upgrade(request: messages.Request) -> bool:
 
 
 async def forward(
-    context: contexts.Context, http: client.HttpClient, url: str, *, upgrades: bool = True
+    context: contexts.Context,
+    http: client.HttpClient,
+    url: str,
+    *,
+    upgrades: bool = True,
+    more: Sequence[tuple[str, str]] = (),
 ) -> messages.Answer:
     """Pass the request on to `url` and its answer back; an upgrade becomes a pipe of bytes (`upgrades`: or is not passed on).
 
-    Raises 503."""
+    `more`: fields that the request has besides, or instead of its own. Raises 503."""
     request = context.request
     try:
         if upgrades and wants_upgrade(request):
-            return await _upgraded(request, http, url)
+            return await _upgraded(request, http, url, more)
+        fields = _with(_plain(request.headers), more)
         body: bytes | AsyncIterator[bytes] = b""
-        if request.method in ("POST", "PUT", "PATCH"):
+        length = request.headers.get("content-length")
+        if length is not None and length != "0":
+            # Servers of a few lines read as many bytes as they are told and know no chunks.
+            fields.append(("Content-Length", length))
             body = request.body.chunks()
-        response = await http.request(
-            request.method, url, headers=_plain(request.headers), body=body, timeout=_CONNECT_SECONDS
-        )
+        elif length is None and (request.method in _WITH_BODY or "transfer-encoding" in request.headers):
+            body = request.body.chunks()
+        response = await http.request(request.method, url, headers=fields, body=body, timeout=_CONNECT_SECONDS)
     except client.ConnectError as error:
         raise errors.StatusError(503, "ServiceUnavailable", f"error trying to reach service: {error}") from None
     headers = [(name, value) for name, value in response.headers.items() if name not in _HOP_BY_HOP]
@@ -127,13 +137,20 @@ def _plain(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in passed_on(headers) if not name.startswith("sec-websocket-")]
 
 
+def _with(fields: Sequence[tuple[str, str]], more: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    named = {name.lower() for name, _ in more}
+    return [*((name, value) for name, value in fields if name.lower() not in named), *more]
+
+
 def _without_tokens(protocols: str) -> str:
     """A browser's token among the WebSocket's protocols is as much a credential as a header."""
     return ", ".join(name for each in protocols.split(",") if not authenticate.is_token_protocol(name := each.strip()))
 
 
-async def _upgraded(request: messages.Request, http: client.HttpClient, url: str) -> messages.Answer:
-    fields = [*passed_on(request.headers), ("Upgrade", request.headers["upgrade"])]
+async def _upgraded(
+    request: messages.Request, http: client.HttpClient, url: str, more: Sequence[tuple[str, str]]
+) -> messages.Answer:
+    fields = [*_with(passed_on(request.headers), more), ("Upgrade", request.headers["upgrade"])]
     status, headers, far, body = await http.upgrade(request.method, url, headers=fields, timeout=_CONNECT_SECONDS)
     if far is None:
         kept = [(name, value) for name, value in headers.items() if name not in _HOP_BY_HOP]

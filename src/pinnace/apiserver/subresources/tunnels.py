@@ -4,6 +4,7 @@ Authorised here, carried out there. Streams are passed through as they come; the
 between the client and the kubelet.
 """
 
+import dataclasses
 import urllib.parse
 from typing import Any
 
@@ -12,7 +13,7 @@ from pinnace.apiserver import context as contexts
 from pinnace.apiserver import envelope, objects, respond, socket_streams
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
-from pinnace.apiserver.subresources import kubelet
+from pinnace.apiserver.subresources import kubelet, rewriting
 from pinnace.web import client, messages
 
 Object = dict[str, Any]
@@ -106,7 +107,7 @@ class Tunnels:
         base = kubelet.node_url(context, name)
         if port and port != base.rpartition(":")[2]:
             raise errors.bad_request(f"the kubelet of {name} listens on another port than {port}")
-        return await kubelet.forward(context, self._kubelet(), base + _rest(context))
+        return await _through(context, self._kubelet(), base)
 
     async def pod_proxy(self, context: contexts.Context) -> messages.Answer:
         if _needs_slash(context):
@@ -144,8 +145,27 @@ class Tunnels:
         return await self._to(context, scheme, address, str(number))
 
     async def _to(self, context: contexts.Context, scheme: str, address: str, port: str) -> messages.Answer:
-        url = f"{scheme or 'http'}://{kubelet.bracketed(address)}:{port}{_rest(context)}"
-        return await kubelet.forward(context, self._others, url)
+        return await _through(context, self._others, f"{scheme or 'http'}://{kubelet.bracketed(address)}:{port}")
+
+
+async def _through(context: contexts.Context, http: client.HttpClient, base: str) -> messages.Answer:
+    """To the server at `base`, as a reverse proxy: it is told how it was reached, and its links lead back through here."""
+    request = context.request
+    prefix = request.path.removesuffix(context.tail).rstrip("/")
+    host = request.headers.get("host", "")
+    more = [("X-Forwarded-Uri", prefix + (context.tail or "/"))]
+    if host:
+        more.append(("Host", host))
+    client_address = request.peer.address.rpartition(":")[0].strip("[]")
+    if client_address:
+        before = request.headers.get("x-forwarded-for")
+        more.append(("X-Forwarded-For", f"{before}, {client_address}" if before else client_address))
+    answer = await kubelet.forward(context, http, base + _rest(context), more=more)
+    if not isinstance(answer, messages.Response):
+        return answer
+    own = frozenset({base.partition("://")[2], host} - {""})
+    shown = [(name, value) for name, value in answer.headers if not name.lower().startswith("access-control-")]
+    return rewriting.rewrite(dataclasses.replace(answer, headers=shown), rewriting.Place(prefix, own))
 
 
 def split_proxy_name(name: str) -> tuple[str, str, str]:
