@@ -14,6 +14,7 @@ from pinnace.apiserver import (
     allocators,
     expiry,
     flow,
+    flow_objects,
     health,
     metrics,
     negotiate,
@@ -122,6 +123,9 @@ class ApiServer:
             self._supervisor.start(f"rbac {resource[2]}", functools.partial(self.authorizer.index.run, resource))
         await self.authorizer.index.wait_synced()
         await start.run(self.services)
+        flows = flow_objects.FlowObjects(self.services)
+        await flows.keep()
+        self._supervisor.start("flow objects", flows.run)
         await self._addresses.repair()
         self._is_started = True
 

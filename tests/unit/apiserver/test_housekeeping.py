@@ -5,13 +5,14 @@ import datetime
 
 import pytest
 
-from pinnace.apiserver import envelope, expiry, server
-from pinnace.apiserver.bootstrap import roles
+from pinnace.apiserver import envelope, expiry, flow_objects, server
+from pinnace.apiserver.bootstrap import flow_table, roles
 from pinnace.kit import clock
 from pinnace.store import memory
 from pinnace.testing import api_server
 
 NOW = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
@@ -22,6 +23,8 @@ def test_every_cluster_has_these_from_its_first_moment() -> None:
             "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical",
             "/apis/networking.k8s.io/v1/servicecidrs/kubernetes",
             f"{RBAC}/clusterroles/system:controller:job-controller",
+            f"{FLOW}/prioritylevelconfigurations/workload-low",
+            f"{FLOW}/flowschemas/kube-system-service-accounts",
             f"{RBAC}/namespaces/kube-system/roles/extension-apiserver-authentication-reader",
         ):
             await api.get(path)
@@ -133,3 +136,41 @@ def test_a_sweep_takes_old_events_alone() -> None:
         assert [item["metadata"]["name"] for item in left["items"]] == ["fresh"]
 
     api_server.run(scenario)
+
+
+def dangling(schema: api_server.Object) -> str:
+    """Status and reason of the condition that tells whether the schema's level exists."""
+    (found,) = [each for each in schema["status"]["conditions"] if each["type"] == "Dangling"]
+    return f"{found['status']} {found['reason']}"
+
+
+def test_flow_schemas_tell_whether_their_level_exists_and_the_mandatory_ones_come_back() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        schemas, levels = f"{FLOW}/flowschemas", f"{FLOW}/prioritylevelconfigurations"
+        assert dangling(await api.get(f"{schemas}/probes")) == "False Found"
+        spec = {"priorityLevelConfiguration": {"name": "mine"}, "matchingPrecedence": 7, "rules": []}
+        async with api.watch(f"{schemas}?fieldSelector=metadata.name=mine") as watch:
+            await api.create(schemas, {"metadata": {"name": "mine"}, "spec": spec})
+            await watch.next()
+            assert dangling((await watch.next())["object"]) == "True NotFound"
+            level = {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}
+            await api.create(levels, {"metadata": {"name": "mine"}, "spec": level})
+            assert dangling((await watch.next())["object"]) == "False Found"
+        async with api.watch(f"{levels}?fieldSelector=metadata.name=catch-all") as watch:
+            await watch.next()
+            await api.call("DELETE", f"{levels}/catch-all")
+            assert [(await watch.next())["type"] for _ in range(2)] == ["DELETED", "ADDED"]
+
+    api_server.run(scenario)
+
+
+def test_specs_of_default_flow_objects_are_restored_unless_users_took_them_over() -> None:
+    (level,) = [level for level in flow_table.levels() if level["metadata"]["name"] == "system"]
+    changed = {**level, "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 1}}}
+    assert flow_objects.restored(level, level) is None
+    assert flow_objects.restored(changed, level) == level
+    taken = {**changed, "metadata": {"name": "system", "annotations": {flow_table.AUTO_UPDATE: "false"}}}
+    assert flow_objects.restored(taken, level) is None
+    exempt = next(flow_table.levels())
+    lent = {**exempt, "spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 50}}}
+    assert flow_objects.restored(lent, exempt) is None

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import objects, settings
-from pinnace.apiserver.bootstrap import roles, writer
+from pinnace.apiserver import flow_objects, objects, settings
+from pinnace.apiserver.bootstrap import flow_table, roles, writer
 
 Object = dict[str, Any]
 
@@ -31,6 +31,8 @@ async def run(services: contexts.Services) -> None:
     await asyncio.gather(
         *(_reconcile_role(writes, resource, wanted) for resource, wanted in roles.wanted()),
         *(_priority(writes, *row) for row in SYSTEM_PRIORITIES),
+        *(_flow_object(writes, objects.PRIORITY_LEVELS, wanted) for wanted in flow_table.levels()),
+        *(_flow_object(writes, objects.FLOW_SCHEMAS, wanted) for wanted in flow_table.schemas()),
         _service_cidr(writes, services.settings),
     )
     await _kubernetes_service(writes, services.settings)
@@ -42,6 +44,10 @@ async def _namespace(writes: writer.Writer, name: str) -> None:
 
 async def _reconcile_role(writes: writer.Writer, resource: objects.Resource, wanted: Object) -> None:
     await writes.create_or_update(resource, wanted, lambda found: roles.reconciled(found, wanted))
+
+
+async def _flow_object(writes: writer.Writer, resource: objects.Resource, wanted: Object) -> None:
+    await writes.create_or_update(resource, wanted, lambda found: flow_objects.restored(found, wanted))
 
 
 async def _priority(writes: writer.Writer, name: str, value: int, description: str) -> None:
