@@ -19,6 +19,9 @@ from pinnace.net import rules
 
 Object = Mapping[str, Any]
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+_NOT_OURS = frozenset({PROXY_NAME_LABEL, HEADLESS_LABEL})
+"""Services that carry one of them are for another proxy, or for none."""
 PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 AFFINITY_SECONDS = 10800
 """Where the Service does not say."""
@@ -76,7 +79,7 @@ EMPTY: Entries = {}
 def entries(service: Object, slices: Iterable[Object], node_name: str) -> Entries:
     spec = service.get("spec", {})
     cluster_ip = spec.get("clusterIP", "")
-    is_ours = PROXY_NAME_LABEL not in (service["metadata"].get("labels") or {})
+    is_ours = _NOT_OURS.isdisjoint(service["metadata"].get("labels") or ())
     if not is_ours or spec.get("type") == "ExternalName" or cluster_ip in ("", "None"):
         return EMPTY
     affinity = _affinity_seconds(spec)

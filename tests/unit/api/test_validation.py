@@ -822,6 +822,73 @@ def test_other_kinds(group: str, name: str, version: str, obj: dict[str, Any], w
     assert told(kind(name, group, version), obj) == words
 
 
+PARENT = {"parentRef": {"resource": "services", "namespace": "ns", "name": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "words"),
+    [
+        ("255.255.255.255", PARENT, []),
+        ("fe80::42:1dff:fe84:f9e2", {"parentRef": {"group": "g.example", "resource": "r", "name": "n"}}, []),
+        (
+            "2001:db8:0::1",
+            PARENT,
+            ['metadata.name: Invalid value: "2001:db8:0::1": must be in canonical form ("2001:db8::1")'],
+        ),
+        (
+            "::ffff:1.2.3.4",
+            PARENT,
+            ['metadata.name: Invalid value: "::ffff:1.2.3.4": must not be an IPv4-mapped IPv6 address'],
+        ),
+        (
+            "a",
+            {"parentRef": {"group": "_", "name": "x/y"}},
+            [
+                'metadata.name: Invalid value: "a": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)',
+                f'spec.parentRef.group: Invalid value: "_": {SUBDOMAIN}',
+                "spec.parentRef.resource: Required value",
+                "spec.parentRef.name: Invalid value: \"x/y\": may not contain '/'",
+            ],
+        ),
+        ("10.0.0.1", {}, ["spec.parentRef: Required value"]),
+    ],
+)
+def test_addresses_are_named_in_the_one_way_to_write_them(name: str, spec: dict[str, Any], words: list[str]) -> None:
+    of = kind("IPAddress", "networking.k8s.io")
+    assert told(of, {"metadata": {"name": name}, "spec": spec}) == words
+
+
+def test_whose_an_address_is_never_changes() -> None:
+    obj = {"metadata": {"name": "10.0.0.1"}, "spec": PARENT}
+    words = changed(kind("IPAddress", "networking.k8s.io"), obj, {"spec/parentRef/name": "b"})
+    assert [word.partition(": ")[0] for word in words] == ["spec.parentRef"]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        (["10.0.0.0/24"], []),
+        (["10.0.0.0/24", "2001:db8::/64"], []),
+        ([], ["spec.cidrs: Required value: at least one CIDR required"]),
+        (["10.0.0.1/24"], ["beyond the prefix length"]),
+        (["2001:db8:0::/64"], ['must be in canonical form ("2001:db8::/64")']),
+        (["10.0.0.0/24", "10.0.1.0/24"], ["may specify no more than one IP for each IP family"]),
+        (["10.0.0.0/24", "10.0.1.0/24", "2001:db8::/64"], ["may only hold up to 2 values"]),
+        (["10.0.0.0"], ["must be a valid CIDR value"]),
+    ],
+)
+def test_ranges_of_services(ranges: list[str], words: list[str]) -> None:
+    found = told(kind("ServiceCIDR", "networking.k8s.io"), {"spec": {"cidrs": ranges}})
+    assert len(found) == len(words)
+    assert all(word in text for word, text in zip(words, found, strict=True)), found
+
+
+def test_ranges_of_services_never_change() -> None:
+    of = kind("ServiceCIDR", "networking.k8s.io")
+    words = changed(of, {"spec": {"cidrs": ["10.0.0.0/24"]}}, {"spec/cidrs": ["10.0.1.0/24"]})
+    assert [word.partition(": ")[0] for word in words] == ["spec.cidrs"]
+
+
 CUSTOM = kinds.Kind(
     "example.com",
     "v1",

@@ -396,6 +396,25 @@ def test_claims_get_the_default_class_and_are_protected() -> None:
     api_server.run(scenario)
 
 
+def test_ingresses_get_the_newest_of_the_default_classes_unless_they_name_one() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        classes, ingresses = (
+            f"/apis/networking.k8s.io/v1/{path}" for path in ("ingressclasses", "namespaces/default/ingresses")
+        )
+        spec = {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}
+        early = await api.create(ingresses, {"metadata": {"name": "early"}, "spec": spec})
+        assert "ingressClassName" not in early["spec"]
+        for name, annotations in (("other", {}), ("mine", {"ingressclass.kubernetes.io/is-default-class": "true"})):
+            about = {"name": name, "annotations": annotations}
+            await api.create(classes, {"metadata": about, "spec": {"controller": "example.com/c"}})
+        made = await api.create(ingresses, {"metadata": {"name": "a"}, "spec": spec})
+        assert made["spec"]["ingressClassName"] == "mine"
+        old = {"name": "b", "annotations": {"kubernetes.io/ingress.class": "x"}}
+        assert "ingressClassName" not in (await api.create(ingresses, {"metadata": old, "spec": spec}))["spec"]
+
+    api_server.run(scenario)
+
+
 def test_a_token_secret_is_filled_and_its_token_lives_as_long_as_it() -> None:
     async def scenario(api: api_server.Api) -> None:
         await account(api)

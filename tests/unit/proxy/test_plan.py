@@ -141,9 +141,10 @@ def test_what_is_no_address_or_port_is_left_out_and_the_rest_stays() -> None:
 def test_headless_external_and_foreign_proxied_services_have_no_entries() -> None:
     assert plan.entries(service(clusterIP="None"), [TWO], "here") == plan.EMPTY
     assert plan.entries(service(type="ExternalName", externalName="example.org"), [TWO], "here") == plan.EMPTY
-    foreign = service()
-    foreign["metadata"]["labels"] = {plan.PROXY_NAME_LABEL: "other"}
-    assert plan.entries(foreign, [TWO], "here") == plan.EMPTY
+    for label, value in ((plan.PROXY_NAME_LABEL, "other"), (plan.HEADLESS_LABEL, "")):
+        foreign = service()
+        foreign["metadata"]["labels"] = {label: value}
+        assert plan.entries(foreign, [TWO], "here") == plan.EMPTY
 
 
 def test_nothing_changed_nothing_written() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pinnace.api import errors, kinds
 from pinnace.api import schema as schemas
 from pinnace.api.validation import (
+    addresses,
     apps,
     batch,
     certificates,
@@ -117,6 +118,8 @@ _CREATE: dict[tuple[str, str], Create] = {
     ("networking.k8s.io", "NetworkPolicy"): networking.network_policy,
     ("networking.k8s.io", "Ingress"): networking.ingress,
     ("networking.k8s.io", "IngressClass"): networking.ingress_class,
+    ("networking.k8s.io", "IPAddress"): addresses.ip_address,
+    ("networking.k8s.io", "ServiceCIDR"): addresses.service_cidr,
     ("policy", "PodDisruptionBudget"): policy.disruption_budget,
     ("autoscaling", "HorizontalPodAutoscaler"): policy.autoscaler,
     (rbac.GROUP, "Role"): rbac.role,
@@ -159,6 +162,8 @@ _UPDATE: dict[tuple[str, str], Update] = {
     ("networking.k8s.io", "NetworkPolicy"): networking.network_policy_update,
     ("networking.k8s.io", "Ingress"): networking.ingress_update,
     ("networking.k8s.io", "IngressClass"): networking.ingress_class_update,
+    ("networking.k8s.io", "IPAddress"): addresses.ip_address_update,
+    ("networking.k8s.io", "ServiceCIDR"): addresses.service_cidr_update,
     ("policy", "PodDisruptionBudget"): policy.disruption_budget_update,
     ("autoscaling", "HorizontalPodAutoscaler"): policy.autoscaler_update,
     (rbac.GROUP, "Role"): rbac.role_update,

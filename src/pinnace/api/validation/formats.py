@@ -213,6 +213,28 @@ def cidr(text: str) -> Messages:
     return ("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",)
 
 
+def canonical_ip(text: str) -> Messages:
+    """One way to write each address: names of objects must not tell two of what is one."""
+    address = parse_ip(text)
+    if address is None:
+        return ip(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return ("must not be an IPv4-mapped IPv6 address",)
+    return () if str(address) == text else (f"must be in canonical form ({field.quoted(str(address))})",)
+
+
+def canonical_cidr(text: str) -> Messages:
+    messages = cidr(text)
+    if messages:
+        return messages
+    found = ipaddress.ip_network(text, strict=False)
+    if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
+        return ("must not have an IPv4-mapped IPv6 address",)
+    if ipaddress.ip_interface(text).ip != found.network_address:
+        return ("must not have bits set beyond the prefix length",)
+    return () if str(found) == text else (f"must be in canonical form ({field.quoted(str(found))})",)
+
+
 def special_ip(text: str) -> Messages:
     """What an endpoint or external address may not be."""
     address = parse_ip(text)

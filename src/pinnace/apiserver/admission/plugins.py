@@ -7,6 +7,7 @@ from pinnace.apiserver.admission import certificates as certificate_requests
 from pinnace.apiserver.admission import (
     chain,
     default_toleration_seconds,
+    ingress,
     limit_ranger,
     namespace_lifecycle,
     node_restriction,
@@ -38,6 +39,7 @@ _SERVICES = frozenset({("", "services")})
 _NODES = frozenset({("", "nodes")})
 _PRIORITY = frozenset({("", "pods"), ("scheduling.k8s.io", "priorityclasses")})
 _CLAIMS = frozenset({("", "persistentvolumeclaims")})
+_INGRESSES = frozenset({("networking.k8s.io", "ingresses")})
 _RBAC = frozenset(
     (rbac_escalation.GROUP, plural) for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
 )
@@ -99,6 +101,7 @@ def build(
             register("Priority", _WRITES, _PRIORITY, mutator=priorities, validator=priorities),
             register("DefaultTolerationSeconds", _CREATE, _PODS, mutator=tolerations),
             register("DefaultStorageClass", _CREATE, _CLAIMS, mutator=storage.DefaultStorageClass(stored)),
+            register("DefaultIngressClass", _CREATE, _INGRESSES, mutator=ingress.DefaultIngressClass(stored)),
             register("StorageObjectInUseProtection", _CREATE, _STORAGE, mutator=storage.StorageObjectInUseProtection()),
             register("RuntimeClass", _CREATE, _PODS, mutator=runtime_class.RuntimeClass(stored)),
             register("TokenSecrets", _WRITES, _SECRETS, mutator=secrets),
