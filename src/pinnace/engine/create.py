@@ -12,7 +12,7 @@ from typing import Any
 
 from pinnace.engine import images, interface, machine, records, runtime_spec, users
 from pinnace.kernel import mounts, paths
-from pinnace.kit import files
+from pinnace.kit import files, tasks
 
 STANDARD_NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
 # What /dev of the host has that a privileged container gets in its own form.
@@ -31,12 +31,12 @@ async def create(here: machine.Machine, spec: interface.ContainerSpec) -> interf
     here.names[spec.name] = record.id
     here.prepare_moves()
     try:
-        user = await asyncio.to_thread(prepare, here, record, image)
+        user = await tasks.wait_out(asyncio.to_thread(prepare, here, record, image))
         record = dataclasses.replace(record, user=user)
         here.store(record)
     except BaseException as error:
         here.names.pop(spec.name, None)
-        await asyncio.shield(asyncio.to_thread(discard, here, record))
+        await tasks.wait_out(asyncio.to_thread(discard, here, record))
         if isinstance(error, OSError):
             raise interface.EngineError(f"cannot create container {spec.name}: {error}") from error
         raise

@@ -56,7 +56,7 @@ class Engine:
         return await sandboxes.create(self._here, spec)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
-        await sandboxes.remove_sandbox(self._here, sandbox_id)
+        await asyncio.shield(sandboxes.remove_sandbox(self._here, sandbox_id))
 
     async def list_sandboxes(self) -> Sequence[interface.Sandbox]:
         return tuple(sandboxes.describe(self._here, record) for record in self._here.sandboxes.values())

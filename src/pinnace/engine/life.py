@@ -2,11 +2,14 @@
 
 import asyncio
 import dataclasses
+import logging
 import os
 import pathlib
 
 from pinnace.engine import create, images, interface, machine, monitor, records, runtime
 from pinnace.kernel import mounts, paths, pidfd
+
+log = logging.getLogger(__name__)
 
 # The exit code of a container whose monitor did not tell one.
 UNKNOWN_EXIT = 255
@@ -28,13 +31,17 @@ async def start(here: machine.Machine, container_id: str) -> interface.Container
         except interface.StartError as error:
             await _record_failure(here, record, error)
             raise
+        except OSError as error:
+            failure = interface.StartError(str(error))
+            await _record_failure(here, record, failure)
+            raise failure from error
         here.tell("start", record)
         watch(here, record)
     return record.container()
 
 
 async def _launch(here: machine.Machine, record: records.ContainerRecord) -> records.ContainerRecord:
-    if not here.root_mount(record.id).is_dir():
+    if not mounts.is_mounted(here.root_mount(record.id)) or not (here.bundle(record.id) / "config.json").exists():
         try:
             image = images.find(here, record.image_id)
             await asyncio.to_thread(create.prepare, here, record, image)
@@ -42,20 +49,20 @@ async def _launch(here: machine.Machine, record: records.ContainerRecord) -> rec
             raise interface.StartError(str(error)) from error
     pid = await monitor.create(record, places(here, record))
     await runtime.start(here.runtime_root, record.id)
-    return here.store(
+    return here.advance(
         dataclasses.replace(record, status=interface.ContainerStatus.RUNNING, pid=pid, started_at=here.now_ns())
     )
 
 
 async def _record_failure(here: machine.Machine, record: records.ContainerRecord, error: interface.StartError) -> None:
-    failed = here.store(
+    failed = here.advance(
         dataclasses.replace(
             record, status=interface.ContainerStatus.EXITED, exit_code=error.exit_code, finished_at=here.now_ns(),
             error=str(error),
         )
     )  # fmt: skip
     here.tell("die", failed)
-    await _release(here, failed)
+    await _maybe_release(here, failed)
 
 
 def watch(here: machine.Machine, record: records.ContainerRecord) -> None:
@@ -85,7 +92,7 @@ async def record_death(here: machine.Machine, record: records.ContainerRecord) -
     else:
         (code, moment), error = outcome, record.error
     was_killed = here.cgroups.oom_kills(record.cgroup) > 0 or monitor.was_oom_reported(places(here, record))
-    dead = here.store(
+    dead = here.advance(
         dataclasses.replace(
             record, status=interface.ContainerStatus.EXITED, pid=0, exit_code=code, finished_at=moment, error=error,
             oom_killed=was_killed and code != 0,
@@ -94,7 +101,15 @@ async def record_death(here: machine.Machine, record: records.ContainerRecord) -
     if dead.oom_killed:
         here.tell("oom", dead)
     here.tell("die", dead)
-    await _release(here, dead, has_ended=True)
+    await _maybe_release(here, dead, has_ended=True)
+
+
+async def _maybe_release(here: machine.Machine, record: records.ContainerRecord, *, has_ended: bool = False) -> None:
+    """As `_release`. What cannot be given back now is when the container is removed or the engine opens again."""
+    try:
+        await _release(here, record, has_ended=has_ended)
+    except (interface.EngineError, OSError) as error:
+        log.warning("what container %s held is not given back yet: %s", record.spec.name, error)
 
 
 async def _release(here: machine.Machine, record: records.ContainerRecord, *, has_ended: bool = False) -> None:

@@ -80,6 +80,7 @@ class Machine:
         self.names: dict[str, str] = {}
         self.image_mounts: dict[pathlib.Path, records.ImageMount] = {}
         self._live: dict[str, Live] = {}
+        self._sandbox_locks: dict[str, asyncio.Lock] = {}
         self._moves: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -152,7 +153,21 @@ class Machine:
         return self._live[container_id]
 
     def store(self, record: records.ContainerRecord) -> records.ContainerRecord:
+        """Raises OSError, and nothing has changed then."""
         records.write(self.storage(record.id) / "record.json", record)
+        return self._remember(record)
+
+    def advance(self, record: records.ContainerRecord) -> records.ContainerRecord:
+        """A step of the container's life, which has happened whether or not the disk takes it: an engine that opens with the record
+        of the step before finds out from what the monitor left."""
+        self._remember(record)
+        try:
+            records.write(self.storage(record.id) / "record.json", record)
+        except OSError as error:
+            log.warning("container %s is %s, which cannot be kept: %s", record.spec.name, record.status.value, error)
+        return record
+
+    def _remember(self, record: records.ContainerRecord) -> records.ContainerRecord:
         self.containers[record.id] = record
         self.names[record.spec.name] = record.id
         if record.status.is_terminal:
@@ -173,6 +188,11 @@ class Machine:
     def forget_sandbox(self, record: records.SandboxRecord) -> None:
         paths.remove_tree(self.sandbox_storage(record.id))
         self.sandboxes.pop(record.id, None)
+        self._sandbox_locks.pop(record.id, None)
+
+    def sandbox_lock(self, sandbox_id: str) -> asyncio.Lock:
+        """Held while the sandbox is taken down."""
+        return self._sandbox_locks.setdefault(sandbox_id, asyncio.Lock())
 
     def tell(self, kind: events.EventType, record: records.ContainerRecord) -> None:
         exit_code = record.exit_code if kind == "die" else 0

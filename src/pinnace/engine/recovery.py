@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pinnace.engine import interface, life, machine, monitor, records, runtime
 from pinnace.kernel import mounts, paths, pidfd
+from pinnace.kit import files
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +23,19 @@ MONITOR_SECONDS = 2.0
 async def recover(here: machine.Machine) -> None:
     await asyncio.to_thread(_read_everything, here)
     for record in tuple(here.containers.values()):
-        await _settle(here, record)
+        try:
+            await _settle(here, record)
+        except (interface.EngineError, OSError) as error:
+            # One container's trouble is not the others'.
+            log.warning("container %s is left as it was found: %s", record.spec.name, error)
     await asyncio.to_thread(here.images.collect, here.layers_in_use())
 
 
 def _read_everything(here: machine.Machine) -> None:
     here.make_folders()
     here.images.open()
+    for folder in (here.root / "sandboxes", here.root / "image-mounts"):
+        files.remove_temporaries(folder)
     for path in (here.root / "sandboxes").glob("*.json"):
         sandbox = _read(records.SandboxRecord, path)
         if sandbox is not None:
@@ -37,13 +44,18 @@ def _read_everything(here: machine.Machine) -> None:
         shown = _read(records.ImageMount, path)
         if shown is not None:
             here.image_mounts[shown.target] = shown
-    for folder in list((here.root / "containers").iterdir()):
-        record = _read(records.ContainerRecord, folder / "record.json")
+    for name in _containers_with_traces(here):
+        record = _read(records.ContainerRecord, here.storage(name) / "record.json")
         if record is None:
-            _discard_orphan(here, folder.name)
+            _discard_orphan(here, name)
             continue
         here.containers[record.id] = record
         here.names[record.spec.name] = record.id
+
+
+def _containers_with_traces(here: machine.Machine) -> set[str]:
+    folders = (here.root / "containers", here.run / "containers", here.runtime_root)
+    return {entry.name for folder in folders for entry in folder.iterdir()}
 
 
 async def _settle(here: machine.Machine, record: records.ContainerRecord) -> None:
@@ -73,7 +85,7 @@ async def _settle_started(here: machine.Machine, record: records.ContainerRecord
         await _take_back(here, record, descriptor)
         return
     moment = (places.bundle / "pid").stat().st_mtime_ns
-    running = here.store(
+    running = here.advance(
         dataclasses.replace(record, status=interface.ContainerStatus.RUNNING, pid=pid, started_at=moment)
     )
     here.tell("start", running)

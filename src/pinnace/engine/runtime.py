@@ -1,10 +1,14 @@
 """Calls of the OCI runtime, `crun`, after the monitor created a container."""
 
+import asyncio
+import logging
 import os
 import pathlib
 
 from pinnace.engine import interface, monitor
-from pinnace.kernel import process
+from pinnace.kernel import paths, process
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0
 
@@ -62,12 +66,17 @@ async def _ask_to_start(root: pathlib.Path, container_id: str) -> None:
 
 
 async def delete(root: pathlib.Path, container_id: str) -> None:
-    """Forget the container, killing what is left of it; quiet when the runtime does not know it. Raises EngineError."""
+    """Forget the container, killing what is left of it; quiet when the runtime does not know it. Raises EngineError, OSError.
+
+    The caller has ended the processes of its cgroup. Then all that is left is files, and where an end in the middle of making or
+    deleting them left too few for the runtime to understand, they go without it.
+    """
     if not (root / container_id).exists():
         return
     result = await _run(root, "delete", "--force", container_id)
     if result.code and (root / container_id).exists():
-        raise interface.EngineError(f"the runtime could not delete container {container_id[:12]}: {result.message}")
+        log.warning("the runtime could not delete container %s: %s", container_id[:12], result.message)
+        await asyncio.to_thread(paths.remove_tree, root / container_id)
 
 
 async def _run(root: pathlib.Path, *arguments: str) -> process.Completed:

@@ -10,6 +10,7 @@ import signal
 
 from pinnace.engine import interface, machine, records, remove
 from pinnace.kernel import cgroups, mounts, namespaces, paths, pidfd, process
+from pinnace.kit import tasks
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ async def create(here: machine.Machine, spec: interface.SandboxSpec) -> interfac
     try:
         # Only for a shared PID namespace does the thread itself change.
         run = namespaces.run_in_fresh_thread if spec.share_pid else asyncio.to_thread
-        pause_pid = await run(lambda: _make(here, record))
+        pause_pid = await tasks.wait_out(run(lambda: _make(here, record)))
         if pause_pid:
             record = dataclasses.replace(record, pause_pid=pause_pid)
             here.store_sandbox(record)
@@ -35,18 +36,22 @@ async def create(here: machine.Machine, spec: interface.SandboxSpec) -> interfac
         await _discard(here, record)
         raise interface.EngineError(f"cannot create sandbox {spec.id}: {error}") from error
     except BaseException:
-        await asyncio.shield(_discard(here, record))
+        await tasks.wait_out(_discard(here, record))
         raise
     return describe(here, record)
 
 
 async def remove_sandbox(here: machine.Machine, sandbox_id: str) -> None:
-    record = here.sandboxes.get(sandbox_id)
-    if record is None:
+    found = here.sandboxes.get(sandbox_id)
+    if found is None:
         return
-    inside = [container.id for container in here.containers.values() if container.spec.sandbox == sandbox_id]
-    await asyncio.gather(*(remove.remove(here, container_id, force=True) for container_id in inside))
-    await _discard(here, record)
+    async with here.sandbox_lock(sandbox_id):
+        record = here.sandboxes.get(sandbox_id)
+        if record is None or record.created_at != found.created_at:
+            return
+        inside = [container.id for container in here.containers.values() if container.spec.sandbox == sandbox_id]
+        await asyncio.gather(*(remove.remove(here, container_id, force=True) for container_id in inside))
+        await _discard(here, record)
 
 
 def describe(here: machine.Machine, record: records.SandboxRecord) -> interface.Sandbox:

@@ -305,7 +305,8 @@ def _remove_directory(folder: int, name: str) -> None:
             if not top.entries:
                 stack.pop()
                 top.close()
-                os.rmdir(top.name, dir_fd=stack[-1].descriptor if stack else folder)
+                with contextlib.suppress(FileNotFoundError):  # somebody else removes it too
+                    os.rmdir(top.name, dir_fd=stack[-1].descriptor if stack else folder)
                 continue
             entry = top.entries.pop()
             try:
@@ -314,7 +315,8 @@ def _remove_directory(folder: int, name: str) -> None:
                 continue
             except (IsADirectoryError, PermissionError):
                 if len(stack) < MAXIMUM_DEPTH:
-                    stack.append(_Opened(top.descriptor, entry))
+                    with contextlib.suppress(FileNotFoundError):
+                        stack.append(_Opened(top.descriptor, entry))
                     continue
                 flattened += 1
                 shallow = f".flattened-{flattened}"

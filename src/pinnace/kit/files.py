@@ -2,7 +2,10 @@
 
 import os
 import pathlib
+import re
 import secrets
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}")
 
 
 def write_atomic(path: pathlib.Path, data: bytes, mode: int = 0o644, *, durable: bool = False) -> None:
@@ -23,6 +26,13 @@ def write_atomic(path: pathlib.Path, data: bytes, mode: int = 0o644, *, durable:
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def remove_temporaries(folder: pathlib.Path) -> None:
+    """Take away what a process that ended in the middle of `write_atomic` left in `folder`; for the folder's only writer."""
+    for entry in list(os.scandir(folder)):
+        if _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            os.unlink(entry.path)
 
 
 def sync_directory(path: pathlib.Path) -> None:

@@ -8,15 +8,34 @@ project lives here.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from pinnace.kit import backoff, clock
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RESTART = backoff.Backoff(first=0.1, limit=10.0)
 # A loop that ran this long is healthy again: its next failure counts as the first.
 HEALTHY_AFTER_SECONDS = 30.0
+
+
+async def wait_out(work: Awaitable[T]) -> T:
+    """Await `work` to its end, whoever cancels the caller: what cannot be stopped halfway (a thread) is not left alone. The
+    cancellation is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # seen: the cancellation matters more
+    raise cancelled
 
 
 class Supervisor:

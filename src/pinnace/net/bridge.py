@@ -232,6 +232,8 @@ class BridgeNetwork:
         self._close()
 
     def _load(self) -> None:
+        if self._settings.state_file.parent.is_dir():
+            files.remove_temporaries(self._settings.state_file.parent)
         try:
             state = json.loads(self._settings.state_file.read_text())
         except FileNotFoundError:

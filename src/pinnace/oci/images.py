@@ -78,6 +78,7 @@ class ImageStore:
     def open(self) -> None:
         """Read everything; an image with a missing layer is dropped, with a warning."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        files.remove_temporaries(self._folder)
         self.layers.open()
         self._records.clear()
         self._names.clear()

@@ -24,3 +24,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: pathlib.Path
     with pytest.raises(OSError):
         files.write_atomic(target, b"new")
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_an_interrupted_write_left_goes_and_nothing_else(tmp_path: pathlib.Path) -> None:
+    for name in (".a.json.0123456789abcdef", "a.json", ".hidden", ".a.json.0123456789abcdeg", "0123456789abcdef"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".folder.0123456789abcdef").mkdir()
+    files.remove_temporaries(tmp_path)
+    kept = {".folder.0123456789abcdef", ".a.json.0123456789abcdeg", ".hidden", "0123456789abcdef", "a.json"}
+    assert {entry.name for entry in tmp_path.iterdir()} == kept

@@ -80,3 +80,42 @@ def test_an_error_of_work_done_once_is_logged_with_its_name(caplog: pytest.LogCa
 
     asyncio.run(main())
     assert [record.getMessage() for record in caplog.records] == ["errand failed"]
+
+
+def test_what_is_waited_out_ends_before_the_cancellation_is_raised() -> None:
+    async def main() -> None:
+        may_end, trace = asyncio.Event(), []
+
+        async def work() -> None:
+            await may_end.wait()
+            trace.append("ended")
+
+        async def caller() -> None:
+            try:
+                await tasks.wait_out(work())
+            finally:
+                trace.append("left")
+
+        task = asyncio.create_task(caller())
+        for _ in range(3):
+            await asyncio.sleep(0)
+            task.cancel()
+        assert trace == []
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert trace == ["ended", "left"]
+
+    asyncio.run(main())
+
+
+def test_what_is_waited_out_gives_its_result_or_its_error() -> None:
+    async def works() -> int:
+        return 3
+
+    async def fails() -> None:
+        raise ValueError("no")
+
+    assert asyncio.run(tasks.wait_out(works())) == 3
+    with pytest.raises(ValueError, match="no"):
+        asyncio.run(tasks.wait_out(fails()))
