@@ -128,6 +128,23 @@ def test_items_merge_by_their_key() -> None:
     assert result["spec"]["containers"][0] is live["spec"]["containers"][0]
 
 
+@pytest.mark.parametrize(
+    ("live", "patch", "expected"),
+    [
+        (("a",), ("b",), ["b", "a"]),
+        (("a", "b"), ("c",), ["c", "a", "b"]),
+        (("a", "b", "c"), ("d", "b"), ["d", "a", "b", "c"]),
+        (("a", "b", "c"), ("b", "d"), ["a", "b", "d", "c"]),
+        (("a", "b"), ("b", "a"), ["b", "a"]),
+    ],
+)
+def test_new_items_stand_before_what_the_patch_does_not_name(
+    live: tuple[str, ...], patch: tuple[str, ...], expected: list[str]
+) -> None:
+    """As upstream merges without `$setElementOrder`: its own tests patch a second container in and look at the first."""
+    assert names(strategic.apply(containers(*live), containers(*patch), POD)) == expected
+
+
 def test_items_are_deleted_and_lists_replaced_by_directive() -> None:
     live = containers("a", "b", "c")
     assert names(strategic.apply(live, {"spec": {"containers": [{"$patch": "delete", "name": "b"}]}}, POD)) == [

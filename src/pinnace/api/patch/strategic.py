@@ -216,7 +216,8 @@ def _merge_list(original: list[Any], patch: list[Any], field: Schema | None) -> 
             merged.append(_plain(item))
         else:
             merged[place] = _merge_map(merged[place], item, field.items if field is not None else None)
-    return _arranged(merged, patch, merged, merge_key)
+    # What is new stands before what the patch does not name, as upstream puts it.
+    return _arranged(merged, patch, original, merge_key)
 
 
 def _apply_item_directives(original: list[Any], patch: list[Any], merge_key: str) -> tuple[list[Any], list[Any], bool]:
