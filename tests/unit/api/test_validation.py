@@ -84,6 +84,10 @@ def with_container(**fields: Any) -> dict[str, Any]:
     return {"spec": {"containers": [{**CONTAINER, **fields}]}}
 
 
+def env_from_file(name: str, **reference: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fileKeyRef": reference}}
+
+
 POD = kind("Pod")
 
 
@@ -336,6 +340,48 @@ def test_two_controllers_are_one_too_many() -> None:
             pod(ephemeralContainers=[{"name": "e", "image": "i"}]),
             ["spec.ephemeralContainers: Forbidden: cannot be set on create"],
         ),
+        (
+            with_container(restartPolicyRules=[{"action": "Shrug"}]),
+            [
+                "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+                'spec.containers[0].restartPolicyRules[0].action: Unsupported value: "Shrug": '
+                'supported values: "Restart", "RestartAllContainers"',
+                "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified",
+            ],
+        ),
+        (
+            {
+                "spec": {
+                    "containers": [
+                        {
+                            **CONTAINER,
+                            "env": [
+                                env_from_file("A", volumeName="v", path="../a", key="k"),
+                                env_from_file("B", volumeName="s", path="a", key="k"),
+                                env_from_file("C", volumeName="x", path="a", key="k=v"),
+                            ],
+                        }
+                    ],
+                    "volumes": [{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"secretName": "s"}}],
+                }
+            },
+            [
+                "spec.containers[0].env[0].valueFrom.fileKeyRef.path: Invalid value: \"../a\": must not contain '..'",
+                'spec.containers[0].env[1].valueFrom.fileKeyRef.volumeName: Invalid value: "s": '
+                "referenced volume must be of type emptyDir",
+                'spec.containers[0].env[2].valueFrom.fileKeyRef.volumeName: Not found: "x"',
+                'spec.containers[0].env[2].valueFrom.fileKeyRef.key: Invalid value: "k=v": '
+                "a valid environment variable name must consist only of printable ASCII characters other than '='",
+            ],
+        ),
+        (
+            pod(hostnameOverride="Host", setHostnameAsFQDN=True, hostNetwork=True),
+            [
+                f'spec.hostnameOverride: Invalid value: "Host": {SUBDOMAIN}',
+                "spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true",
+                "spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true",
+            ],
+        ),
     ],
 )
 def test_pods(obj: dict[str, Any], words: list[str]) -> None:
@@ -393,6 +439,21 @@ def test_a_container_that_ended_for_good_stays_ended() -> None:
         "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"
     ]
     new["spec"]["restartPolicy"] = old["spec"]["restartPolicy"] = "Always"
+    assert validation.update_status(POD, new, old) == []
+
+
+def test_a_pod_whose_containers_restart_together_may_begin_again() -> None:
+    rules = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+    spec = {
+        "restartPolicy": "Never",
+        "initContainers": [{"name": "i", "image": "i"}],
+        "containers": [{**CONTAINER, "restartPolicy": "Never", "restartPolicyRules": rules}],
+    }
+    old = prepared(POD, pod(**spec))
+    old["metadata"]["resourceVersion"] = "1"
+    old["status"]["initContainerStatuses"] = [{"name": "i", "state": {"terminated": {"exitCode": 0}}}]
+    new = copy.deepcopy(old)
+    new["status"]["initContainerStatuses"][0]["state"] = {"running": {}}
     assert validation.update_status(POD, new, old) == []
 
 

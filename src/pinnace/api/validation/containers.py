@@ -68,7 +68,7 @@ def common(found: Causes, container: Fields, around: Surroundings, path: str) ->
     if "ports" in container:
         _ports(found, container["ports"], f"{path}.ports")
     if "env" in container:
-        _environment(found, container["env"], f"{path}.env")
+        _environment(found, container["env"], around.volumes, f"{path}.env")
     if "envFrom" in container:
         _environment_from(found, container["envFrom"], f"{path}.envFrom")
     if "volumeMounts" in container:
@@ -97,17 +97,35 @@ def regular(found: Causes, containers: list[Fields], around: Surroundings, path:
             found.duplicate(f"{here}.name", name)
         names.add(name)
         _lifecycle_and_probes(found, container, around, here)
-        if "restartPolicy" in container:
-            _restart_policy(found, container, here)
-        elif "restartPolicyRules" in container:
-            found.required(f"{here}.restartPolicy", "must specify restartPolicy when restartPolicyRules are specified")
+        _restart_policy(found, container, here)
     _host_port_conflicts(found, containers, path)
 
 
+MAX_RESTART_RULES = 20
+MAX_EXIT_CODES = 255
+
+
 def _restart_policy(found: Causes, container: Fields, path: str) -> None:
-    found.maybe_one_of(
-        f"{path}.restartPolicy", container["restartPolicy"], ("Always", "OnFailure", "Never"), is_sorted=False
-    )
+    """A container's own, with its rules (KEP-5307)."""
+    rules = field.items(container, "restartPolicyRules")
+    if "restartPolicy" in container:
+        found.maybe_one_of(
+            f"{path}.restartPolicy", container["restartPolicy"], ("Always", "OnFailure", "Never"), is_sorted=False
+        )
+    elif rules:
+        found.required(f"{path}.restartPolicy", "must specify restartPolicy when restart rules are used")
+    if len(rules) > MAX_RESTART_RULES:
+        found.too_many(f"{path}.restartPolicyRules", len(rules), MAX_RESTART_RULES)
+    for index, rule in enumerate(rules):
+        here = f"{path}.restartPolicyRules[{index}]"
+        found.one_of(f"{here}.action", rule.get("action"), ("Restart", "RestartAllContainers"))
+        if "exitCodes" not in rule:
+            found.required(f"{here}.exitCodes", "must be specified")
+            continue
+        codes = rule["exitCodes"]
+        found.one_of(f"{here}.exitCodes.operator", codes.get("operator"), ("In", "NotIn"))
+        if len(codes.get("values") or ()) > MAX_EXIT_CODES:
+            found.too_many(f"{here}.exitCodes.values", len(codes["values"]), MAX_EXIT_CODES)
 
 
 def initial(found: Causes, containers: list[Fields], regulars: list[Fields], around: Surroundings, path: str) -> None:
@@ -115,8 +133,7 @@ def initial(found: Causes, containers: list[Fields], regulars: list[Fields], aro
     for index, container in enumerate(containers):
         here = f"{path}[{index}]"
         common(found, container, around, here)
-        if "restartPolicy" in container:
-            _restart_policy(found, container, here)
+        _restart_policy(found, container, here)
         name = container.get("name") or ""
         if name in names:
             found.duplicate(f"{here}.name", name)
@@ -216,7 +233,7 @@ def _host_port_conflicts(found: Causes, containers: list[Fields], path: str) -> 
             taken.add(key)
 
 
-def _environment(found: Causes, variables: list[Fields], path: str) -> None:
+def _environment(found: Causes, variables: list[Fields], volumes: dict[str, Fields], path: str) -> None:
     for index, variable in enumerate(variables):
         name = variable.get("name") or ""
         if not name:
@@ -224,10 +241,10 @@ def _environment(found: Causes, variables: list[Fields], path: str) -> None:
         else:
             found.messages(f"{path}[{index}].name", name, formats.environment_name(name))
         if "valueFrom" in variable:
-            _value_from(found, variable, f"{path}[{index}].valueFrom")
+            _value_from(found, variable, volumes, f"{path}[{index}].valueFrom")
 
 
-def _value_from(found: Causes, variable: Fields, path: str) -> None:
+def _value_from(found: Causes, variable: Fields, volumes: dict[str, Fields], path: str) -> None:
     source = variable["valueFrom"]
     given = 0
     if "fieldRef" in source:
@@ -242,9 +259,7 @@ def _value_from(found: Causes, variable: Fields, path: str) -> None:
             _key_reference(found, source[name], f"{path}.{name}")
     if "fileKeyRef" in source:
         given += 1
-        for name in ("volumeName", "path", "key"):
-            if not source["fileKeyRef"].get(name):
-                found.required(f"{path}.fileKeyRef.{name}")
+        _file_key_reference(found, source["fileKeyRef"], volumes, f"{path}.fileKeyRef")
     if not given:
         found.invalid(
             path, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
@@ -253,6 +268,24 @@ def _value_from(found: Causes, variable: Fields, path: str) -> None:
         found.invalid(path, "", "may not be specified when `value` is not empty")
     elif given > 1:
         found.invalid(path, "", "may not have more than one field specified at a time")
+
+
+def _file_key_reference(found: Causes, reference: Fields, volumes: dict[str, Fields], path: str) -> None:
+    volume, file, key = (reference.get(name) or "" for name in ("volumeName", "path", "key"))
+    if not volume:
+        found.required(f"{path}.volumeName")
+    elif volume not in volumes:
+        found.not_found(f"{path}.volumeName", volume)
+    elif "emptyDir" not in volumes[volume]:
+        found.invalid(f"{path}.volumeName", volume, "referenced volume must be of type emptyDir")
+    if not file:
+        found.required(f"{path}.path")
+    else:
+        found.messages(f"{path}.path", file, formats.descending_path(file))
+    if not key:
+        found.required(f"{path}.key")
+    else:
+        found.messages(f"{path}.key", key, formats.environment_name(key))
 
 
 def field_reference(found: Causes, reference: Fields, supported: tuple[str, ...], path: str) -> None:

@@ -15,6 +15,8 @@ DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 MAX_NAME_SERVERS = 3
 MAX_SEARCH_PATHS = 32
 MAX_SEARCH_CHARACTERS = 2048
+HOST_NAME_LIMIT = 64
+"""Characters of a name in the kernel."""
 
 _UPDATABLE = (
     "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
@@ -126,6 +128,7 @@ def _scalars(found: Causes, fields: Fields, path: str) -> None:
     for name in ("hostname", "subdomain"):
         if fields.get(name):
             found.messages(f"{path}.{name}", fields[name], formats.dns_label(fields[name]))
+    _hostname_override(found, fields, path)
     placement.tolerations(found, field.items(fields, "tolerations"), f"{path}.tolerations")
     for index, alias in enumerate(field.items(fields, "hostAliases")):
         address = alias.get("ip") or ""
@@ -146,6 +149,20 @@ def _scalars(found: Causes, fields: Fields, path: str) -> None:
         resources.amount(found, name, amount, f"{path}.overhead[{name}]")
     if "os" in fields:
         _operating_system(found, fields["os"].get("name") or "", f"{path}.os")
+
+
+def _hostname_override(found: Causes, fields: Fields, path: str) -> None:
+    name = fields.get("hostnameOverride")
+    if name is None:
+        return
+    here = f"{path}.hostnameOverride"
+    if len(name) > HOST_NAME_LIMIT:
+        found.too_long(here, HOST_NAME_LIMIT)
+    found.messages(here, name, formats.dns_subdomain(name))
+    if fields.get("setHostnameAsFQDN"):
+        found.forbidden(here, "may not be specified when setHostnameAsFQDN is true")
+    if fields.get("hostNetwork"):
+        found.forbidden(here, "may not be specified when hostNetwork is true")
 
 
 def _operating_system(found: Causes, name: str, path: str) -> None:
@@ -475,25 +492,30 @@ def update_status(found: Causes, new: Fields, old: Fields) -> None:
     if nominated and nominated != then.get("nominatedNodeName"):
         found.messages("status.nominatedNodeName", nominated, formats.dns_subdomain(nominated))
     found.unchanged("status.qosClass", now.get("qosClass"), then.get("qosClass"))
-    policy = field.part(old, "spec").get("restartPolicy")
-    sidecars = {
-        container.get("name")
-        for container in field.items(field.part(old, "spec"), "initContainers")
-        if container.get("restartPolicy") == "Always"
-    }
-    restartable = {
-        container.get("name")
-        for container in field.items(field.part(old, "spec"), "containers")
-        if "restartPolicy" in container
-    }
+    spec_fields = field.part(old, "spec")
+    policy = "Always" if _restarts_together(spec_fields) else spec_fields.get("restartPolicy")
     for name, effective, exempt in (
-        ("containerStatuses", policy, restartable),
-        ("initContainerStatuses", policy, sidecars),
+        ("containerStatuses", policy, _with_own_policy(spec_fields, "containers")),
+        ("initContainerStatuses", policy, _with_own_policy(spec_fields, "initContainers")),
         ("ephemeralContainerStatuses", "Never", set()),
     ):
         _transitions(found, field.items(now, name), field.items(then, name), effective, exempt, f"status.{name}")
     for name in ("podIPs", "hostIPs"):
         _addresses(found, field.items(now, name), f"status.{name}")
+
+
+def _with_own_policy(spec_fields: Fields, name: str) -> set[Any]:
+    return {container.get("name") for container in field.items(spec_fields, name) if "restartPolicy" in container}
+
+
+def _restarts_together(spec_fields: Fields) -> bool:
+    """An exit of one of the containers may restart all of them, whatever their policies say."""
+    return any(
+        rule.get("action") == "RestartAllContainers"
+        for name in ("containers", "initContainers")
+        for container in field.items(spec_fields, name)
+        for rule in field.items(container, "restartPolicyRules")
+    )
 
 
 def _conditions(found: Causes, conditions: list[Fields]) -> None:
