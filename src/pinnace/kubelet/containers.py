@@ -78,6 +78,7 @@ class Inputs:
     settings: settings_module.Settings
     pid_of: str = ""
     """The container that an ephemeral one is aimed at."""
+    round: int = 0
 
 
 def container_spec(pod: podspec.Object, container: podspec.Object, inputs: Inputs) -> interface.ContainerSpec:
@@ -106,6 +107,7 @@ def container_spec(pod: podspec.Object, container: podspec.Object, inputs: Input
             **pod_labels(pod),
             model.CONTAINER_NAME_LABEL: name,
             model.ATTEMPT_LABEL: str(inputs.attempt),
+            **({model.ROUND_LABEL: str(inputs.round)} if inputs.round else {}),
             model.HASH_LABEL: str(container.get("image", "")),
             model.TERMINATION_PATH_LABEL: str(container.get("terminationMessagePath") or ""),
         },
@@ -248,6 +250,7 @@ def view(container: interface.Container) -> model.ContainerView:
         id=container.id,
         name=labels.get(model.CONTAINER_NAME_LABEL, ""),
         attempt=int(labels.get(model.ATTEMPT_LABEL, "0")),
+        round=int(labels.get(model.ROUND_LABEL, "0")),
         sandbox_id=container.spec.sandbox or "",
         state=state,
         image=labels.get(model.HASH_LABEL, container.spec.image),

@@ -7,7 +7,7 @@ worker that starts anew (a restart of the agent) goes on where the last one stop
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from pinnace.kubelet import backoffs, model, podspec, resizing, steps
+from pinnace.kubelet import backoffs, model, podspec, resizing, rounds, steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class _Draft:
         self.wake_at: float | None = None
         self.terminate: model.Termination | None = None
         self._resize_restarts = resizing.left(pod, observed, memory.actual).restart
+        self._round = rounds.present(pod, observed)
 
     def plan(self) -> Plan:
         return Plan(tuple(self.actions), self.waiting, self.wake_at, self.terminate)
@@ -81,7 +82,7 @@ class _Draft:
             self.wake_at = moment
 
     def make(self) -> None:
-        if self._kill_in_dead_sandbox():
+        if self._kill_in_dead_sandbox() or self._kill_left_over():
             return
         wanted, is_done = self._wanted()
         if is_done:
@@ -115,7 +116,7 @@ class _Draft:
             return wanted, False
         keep = 0
         for container in podspec.main_containers(self.pod):
-            latest = self.observed.latest(container["name"])
+            latest = self._latest(container["name"])
             if latest is not None and latest.is_alive:
                 keep += 1
                 self._maybe_kill(podspec.Role.MAIN, container, latest)
@@ -150,7 +151,7 @@ class _Draft:
 
     def _is_run_over(self) -> bool:
         for container in podspec.main_containers(self.pod):
-            latest = self.observed.latest(container["name"])
+            latest = self._latest(container["name"])
             if latest is None or latest.is_alive or self._should_start(podspec.Role.MAIN, container, latest):
                 return False
         return True
@@ -166,13 +167,21 @@ class _Draft:
         sandbox = self.observed.sandbox
         names = {container["name"] for container in podspec.main_containers(self.pod)}
         return any(
-            container.name in names and sandbox is not None and container.sandbox_id == sandbox.id
+            container.name in names
+            and sandbox is not None
+            and container.sandbox_id == sandbox.id
+            and container.round == self._round
             for container in self.observed.containers
         )
 
+    def _latest(self, name: str) -> model.ContainerView | None:
+        """The last attempt within the present round."""
+        latest = self.observed.latest(name)
+        return latest if latest is not None and latest.round == self._round else None
+
     def _latest_here(self, name: str) -> model.ContainerView | None:
         """The last attempt within the present sandbox: after a sandbox died, initialization starts from the beginning."""
-        latest = self.observed.latest(name)
+        latest = self._latest(name)
         sandbox = self.observed.sandbox
         if latest is None or sandbox is None or latest.sandbox_id != sandbox.id:
             return None
@@ -191,6 +200,14 @@ class _Draft:
         alive = self.observed.alive
         for container in alive:
             self._kill(container, "", restart=True)
+        return bool(alive)
+
+    def _kill_left_over(self) -> bool:
+        """All containers are to be restarted: what runs of the last round ends at once before anything starts again."""
+        alive = rounds.left_over(self.pod, self.observed, self._round)
+        for container in alive:
+            text = f"Container {container.name} is restarted with all containers of the pod"
+            self._kill(container, text, restart=True, grace=0, skips_pre_stop=True)
         return bool(alive)
 
     def _plan_volumes(self) -> None:
@@ -245,6 +262,7 @@ class _Draft:
                 image_id=image.image_id,
                 sandbox_id=sandbox.id,
                 replaces="" if latest is None else latest.id,
+                round=self._round,
             )
         )
 
@@ -293,12 +311,27 @@ class _Draft:
             return
         self._kill(latest, f"{message}, will be restarted" if restart else message, restart=restart, grace=grace)
 
-    def _kill(self, container: model.ContainerView, message: str, *, restart: bool, grace: int | None = None) -> None:
+    def _kill(
+        self,
+        container: model.ContainerView,
+        message: str,
+        *,
+        restart: bool,
+        grace: int | None = None,
+        skips_pre_stop: bool = False,
+    ) -> None:
         if container.id in self.memory.kills or not self._is_due(f"kill:{container.id}"):
             return
         seconds = podspec.spec_grace_seconds(self.pod) if grace is None else grace
         self.actions.append(
-            steps.KillContainer(container.id, container.name, seconds, message=message, restart=restart)
+            steps.KillContainer(
+                container.id,
+                container.name,
+                seconds,
+                message=message,
+                restart=restart,
+                skips_pre_stop=skips_pre_stop,
+            )
         )
 
     def _is_due(self, key: str) -> bool:

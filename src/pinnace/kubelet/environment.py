@@ -7,7 +7,7 @@ import base64
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from pinnace.kubelet import fields, podspec
+from pinnace.kubelet import env_files, fields, podspec
 
 MASTER_SERVICE = ("default", "kubernetes")
 
@@ -25,6 +25,8 @@ class Sources:
     services: Sequence[podspec.Object]
     """Of the pod's namespace, and `default/kubernetes`."""
     facts: fields.Facts
+    env_file: Callable[[str, str], str | None]
+    """(volume, path in it) -> the file's text; None: there is no such file. Raises ConfigError."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,7 +129,23 @@ def _value(
     if reference := origin.get("secretKeyRef"):
         found = _find_secret(reference, sources)
         return _key(pod, reference, {} if found is None else secret_text(found), "Secret")
+    if reference := origin.get("fileKeyRef"):
+        return _from_file(reference, sources)
     return ""
+
+
+def _from_file(reference: podspec.Object, sources: Sources) -> str | None:
+    """None: it is optional and not there."""
+    volume, path, key = (str(reference.get(name, "")) for name in ("volumeName", "path", "key"))
+    text = sources.env_file(volume, path)
+    try:
+        value = None if text is None else env_files.find(text, key)
+    except env_files.BadFile as error:
+        raise ConfigError(f"couldn't parse env file {path} of volume {volume}: {error}") from error
+    if value is None and not reference.get("optional"):
+        what = "file" if text is None else f"key {key} in file"
+        raise ConfigError(f"environment variable {what} {path} of volume {volume} not found")
+    return value
 
 
 def _key(pod: podspec.Object, reference: podspec.Object, data: Mapping[str, str], kind: str) -> str | None:

@@ -4,6 +4,7 @@ import logging
 import pathlib
 
 from pinnace.engine import interface
+from pinnace.kernel import paths
 from pinnace.kubelet import containers, environment, model, parts, podspec, references, sandboxes, steps
 from pinnace.kubelet.volumes import interface as volumes
 from pinnace.kubelet.volumes import manager, subpath
@@ -79,7 +80,7 @@ async def _spec(
     """Raises ConfigError, VolumeError, NotSynced, OSError."""
     await shared.references.wait_synced(podspec.uid(pod))
     sandboxes.ensure_files(pod, addresses, shared)
-    process = environment.resolve(pod, container, _sources(pod, addresses, shared))
+    process = environment.resolve(pod, container, _sources(pod, addresses, prepared, shared))
     image = await shared.engine.images.get(step.image_id)
     containers.check_non_root(pod, container, image)
     inputs = containers.Inputs(
@@ -91,6 +92,7 @@ async def _spec(
         memory_capacity=shared.machine.memory_bytes,
         settings=shared.settings,
         pid_of=target_id,
+        round=step.round,
     )
     spec = containers.container_spec(pod, container, inputs)
     assert spec.log_path is not None
@@ -98,7 +100,9 @@ async def _spec(
     return spec
 
 
-def _sources(pod: podspec.Object, addresses: tuple[str, ...], shared: parts.Parts) -> environment.Sources:
+def _sources(
+    pod: podspec.Object, addresses: tuple[str, ...], prepared: manager.Prepared, shared: parts.Parts
+) -> environment.Sources:
     namespace = podspec.namespace(pod)
 
     def find(kind: str, name: str) -> podspec.Object | None:
@@ -113,7 +117,26 @@ def _sources(pod: podspec.Object, addresses: tuple[str, ...], shared: parts.Part
         secret=lambda name: find("secret", name),
         services=services,
         facts=shared.facts(addresses),
+        env_file=lambda volume, path: _env_file(prepared, volume, path),
     )
+
+
+ENV_FILE_BYTES = 64 << 10
+
+
+def _env_file(prepared: manager.Prepared, volume: str, path: str) -> str | None:
+    """A file that a container of the pod wrote: no link in it leads out of its volume. Raises ConfigError."""
+    found = prepared.volumes.get(volume)
+    if found is None:
+        raise environment.ConfigError(f'cannot find volume "{volume}"')
+    try:
+        with paths.Tree(found.path) as tree:
+            data = tree.read(path, ENV_FILE_BYTES)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise environment.ConfigError(f"couldn't read env file {path} of volume {volume}: {error}") from error
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _mounts(

@@ -19,6 +19,7 @@ CONTAINER_NAME_LABEL = "io.kubernetes.container.name"
 ATTEMPT_LABEL = "io.kubernetes.container.restartCount"
 HASH_LABEL = "io.kubernetes.container.hash"
 TERMINATION_PATH_LABEL = "io.kubernetes.container.terminationMessagePath"
+ROUND_LABEL = "io.kubernetes.pod.restartRound"
 SANDBOX_ATTEMPT_LABEL = "io.kubernetes.pod.attempt"
 
 RUNTIME_NAME = "pinnace"
@@ -69,6 +70,8 @@ class ContainerView:
     is_killed_by_probe: bool = False
     """It was stopped because a probe failed or its definition changed: to be restarted whatever its exit code."""
     user: interface.User | None = None
+    round: int = 0
+    """How often all containers of the pod had been restarted together when it was made."""
     hook_pending: bool = False
     """Its postStart hook has not ended yet: not shown as running so far."""
 

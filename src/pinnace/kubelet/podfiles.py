@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from pinnace.kubelet import podspec
 
 HOST_NAME_LIMIT = 63
+KERNEL_NAME_LIMIT = 64
 SEARCH_LIMIT = 32
 SEARCH_CHARACTERS = 2048
 NAMESERVER_LIMIT = 3
+
+
+class NameTooLong(Exception):
+    """The text is upstream's."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def render_resolver(config: Resolver) -> str:
 
 
 def host_names(pod: podspec.Object, cluster_domain: str) -> tuple[str, str]:
-    """(the host name in the UTS namespace, the pod's domain or "")."""
+    """(the host name in the UTS namespace, the pod's domain or ""). Raises NameTooLong."""
     name = pod["spec"].get("hostname") or podspec.name(pod)[:HOST_NAME_LIMIT].rstrip("-.")
     override = pod["spec"].get("hostnameOverride")
     if override:
@@ -103,7 +108,13 @@ def host_names(pod: podspec.Object, cluster_domain: str) -> tuple[str, str]:
     subdomain = pod["spec"].get("subdomain")
     domain = f"{subdomain}.{podspec.namespace(pod)}.svc.{cluster_domain}" if subdomain else ""
     if domain and pod["spec"].get("setHostnameAsFQDN"):
-        return f"{name}.{domain}", domain
+        full = f"{name}.{domain}"
+        if len(full) > KERNEL_NAME_LIMIT:
+            raise NameTooLong(
+                f"failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long "
+                f"({KERNEL_NAME_LIMIT} characters is the max, {len(full)} characters requested)"
+            )
+        return full, domain
     return str(name), domain
 
 

@@ -126,7 +126,7 @@ def should_restart(pod: Object, role: Role, container: Object, exit_code: int) -
         return False
     if role is Role.SIDECAR:
         return True
-    if any(_rule_matches(rule, exit_code) for rule in container.get("restartPolicyRules") or ()):
+    if restart_action(container, exit_code) == "Restart":
         return True
     policy = container.get("restartPolicy") or restart_policy(pod)
     if policy == "Never":
@@ -142,9 +142,17 @@ def may_restart_after_failure(pod: Object, role: Role, container: Object) -> boo
     return (container.get("restartPolicy") or restart_policy(pod)) != "Never"
 
 
+def restart_action(container: Object, exit_code: int) -> str:
+    """The action of the first of the container's own rules that this exit code matches: Restart, RestartAllContainers; "": none."""
+    for rule in container.get("restartPolicyRules") or ():
+        if _rule_matches(rule, exit_code):
+            return str(rule.get("action", ""))
+    return ""
+
+
 def _rule_matches(rule: Object, exit_code: int) -> bool:
     codes = rule.get("exitCodes")
-    if rule.get("action") != "Restart" or not codes:
+    if not codes:
         return False
     inside = exit_code in (codes.get("values") or ())
     return inside if codes.get("operator") == "In" else not inside

@@ -15,6 +15,7 @@ from pinnace.kubelet import (
     launcher,
     model,
     parts,
+    podfiles,
     podspec,
     probes,
     pull_secrets,
@@ -56,7 +57,13 @@ class Starter:
             await runtime_class.check(pod, self._shared.api)
             made = await sandboxes.create(pod, step.attempt, self._shared)
             sandboxes.write_files(pod, made.addresses, self._shared)
-        except (interface.EngineError, net.NetworkError, runtime_class.NoRuntime, OSError) as error:
+        except (
+            interface.EngineError,
+            net.NetworkError,
+            runtime_class.NoRuntime,
+            podfiles.NameTooLong,
+            OSError,
+        ) as error:
             recorder.warning(pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             return False
         self._state.sandbox = made

@@ -11,7 +11,7 @@ from typing import Any
 
 from pinnace.engine import interface
 from pinnace.kit import clock
-from pinnace.kubelet import model, podspec, qos, resizing
+from pinnace.kubelet import model, podspec, qos, resizing, rounds
 
 BY_KUBELET = "TerminationByKubelet"
 OWNED_CONDITIONS = (
@@ -22,6 +22,7 @@ OWNED_CONDITIONS = (
     "PodScheduled",
     "PodResizePending",
     "PodResizeInProgress",
+    "AllContainersRestarting",
 )
 
 
@@ -72,7 +73,9 @@ def make(pod: model.Object, observed: model.Observed, memory: model.Memory, cont
         context,
         is_disrupted=memory.termination is not None and memory.termination.is_disruption,
     )
-    status["conditions"] += _resize_conditions(pod, observed, memory, status, context) if not is_over else []
+    if not is_over:
+        status["conditions"] += _resize_conditions(pod, observed, memory, status, context)
+        status["conditions"] += _restart_conditions(pod, observed, status, context)
     for kept in ("nominatedNodeName", "resize", "resourceClaimStatuses"):
         if kept in old:
             status[kept] = old[kept]
@@ -132,7 +135,7 @@ def _container_status(
         )
     else:
         waiting = memory.waiting.get(name)
-        is_again = _will_run_again(pod, role, container, latest, memory)
+        is_again = _will_run_again(pod, role, container, latest, memory, rounds.present(pod, observed))
         if waiting is not None and is_again:
             last = {"terminated": _terminated(latest)}
             status["state"] = {"waiting": _waiting(waiting)}
@@ -238,10 +241,17 @@ def _waiting(waiting: model.Waiting) -> model.Object:
 
 
 def _will_run_again(
-    pod: model.Object, role: podspec.Role, container: model.Object, latest: model.ContainerView, memory: model.Memory
+    pod: model.Object,
+    role: podspec.Role,
+    container: model.Object,
+    latest: model.ContainerView,
+    memory: model.Memory,
+    present_round: int,
 ) -> bool:
     if memory.termination is not None:
         return False
+    if latest.round < present_round and role is not podspec.Role.EPHEMERAL:
+        return True
     if latest.is_killed_by_probe or latest.start_failed:
         return podspec.may_restart_after_failure(pod, role, container)
     return podspec.should_restart(pod, role, container, latest.exit_code)
@@ -466,6 +476,17 @@ def _resize_conditions(
         made.append(_condition("PodResizeInProgress", True))
     before = {entry["type"]: entry for entry in pod.get("status", {}).get("conditions") or ()}
     return [_finish(entry, before.get(entry["type"]), status, context) for entry in made]
+
+
+def _restart_conditions(
+    pod: model.Object, observed: model.Observed, status: model.Object, context: Context
+) -> list[model.Object]:
+    number = rounds.present(pod, observed)
+    if not number:
+        return []
+    made = _condition("AllContainersRestarting", bool(rounds.left_over(pod, observed, number)))
+    before = {entry["type"]: entry for entry in pod.get("status", {}).get("conditions") or ()}
+    return [_finish(made, before.get(made["type"]), status, context)]
 
 
 def is_own(condition: model.Object) -> bool:

@@ -52,6 +52,7 @@ class StartContainer:
     sandbox_id: str
     replaces: str = ""
     """The id of the last attempt: kept for `logs --previous`, while older ones go."""
+    round: int = 0
 
     @property
     def key(self) -> str:
@@ -69,6 +70,7 @@ class KillContainer:
     """Ids of containers that must be dead before this one is sent its signal (sidecars stop last)."""
     restart: bool = False
     """The container is to run again whatever its exit code (a failed probe, a changed definition)."""
+    skips_pre_stop: bool = False
 
     @property
     def key(self) -> str:

@@ -29,7 +29,8 @@ class Stopper:
         marks.killed_by_probe = marks.killed_by_probe or step.restart
         path = podspec.field_path(known.pod, step.name)
         recorder.normal(known.pod, "Killing", step.message or f"Stopping container {step.name}", field_path=path)
-        await self._pre_stop(step, marks)
+        if not step.skips_pre_stop:
+            await self._pre_stop(step, marks)
         await self._wait_turn(step, started)
         spent = self._shared.time.monotonic() - started
         try:

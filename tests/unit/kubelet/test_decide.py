@@ -96,6 +96,57 @@ def test_a_sidecar_is_restarted_while_a_later_init_container_runs() -> None:
     assert keys(decide.decide(pod, observed, memory(images=["side"]), 0.0)) == ["start:side"]
 
 
+RESTART_ALL = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}]
+
+
+def a_pod_that_restarts_together() -> dict[str, Any]:
+    return pods.pod(
+        restartPolicy="Never",
+        initContainers=[pods.container("i1"), pods.container("side", restartPolicy="Always")],
+        containers=[pods.container("a", restartPolicy="Never", restartPolicyRules=RESTART_ALL), pods.container("b")],
+    )
+
+
+def test_one_exit_restarts_all_containers_in_place() -> None:
+    pod = a_pod_that_restarts_together()
+    names = ("i1", "side", "a", "b")
+    first = (exited("i1"), container("side"), exited("a", 42), container("b"))
+    plan = decide.decide(pod, model.Observed(READY, first), memory(images=names), 0.0)
+    assert plan.terminate is None
+    assert sorted(keys(plan)) == ["kill:b-0", "kill:side-0"]
+    kill = plan.actions[0]
+    assert isinstance(kill, steps.KillContainer)
+    assert (kill.grace_seconds, kill.skips_pre_stop, kill.restart) == (0, True, True)
+
+    dead = (exited("i1"), exited("side", 137), exited("a", 42), exited("b", 137))
+    plan = decide.decide(pod, model.Observed(READY, dead), memory(images=names), 0.0)
+    start = plan.actions[0]
+    assert keys(plan) == ["start:i1"]
+    assert isinstance(start, steps.StartContainer)
+    assert (start.attempt, start.round) == (1, 1)
+
+
+def test_after_all_were_restarted_the_old_exit_counts_no_more() -> None:
+    pod = a_pod_that_restarts_together()
+    names = ("i1", "side", "a", "b")
+    old = (exited("i1"), exited("side", 137), exited("a", 42), exited("b", 137))
+    begun = (*old, exited("i1", attempt=1, round=1), container("side", attempt=1, round=1))
+    assert keys(decide.decide(pod, model.Observed(READY, begun), memory(images=names), 0.0)) == ["start:a", "start:b"]
+    ended = (*begun, exited("a", 0, attempt=1, round=1), exited("b", 0, attempt=1, round=1))
+    assert decide.decide(pod, model.Observed(READY, ended), memory(images=names), 0.0).terminate is not None
+    again = (*begun, exited("a", 42, attempt=1, round=1), container("b", attempt=1, round=1))
+    assert sorted(keys(decide.decide(pod, model.Observed(READY, again), memory(), 0.0))) == ["kill:b-1", "kill:side-1"]
+
+
+def test_the_first_rule_that_matches_decides() -> None:
+    rules = [{"action": "Restart", "exitCodes": {"operator": "NotIn", "values": [0, 1]}}, *RESTART_ALL]
+    pod = pods.pod(containers=[pods.container("a", restartPolicy="Never", restartPolicyRules=rules)])
+    plan = decide.decide(pod, model.Observed(READY, (exited("a", 42),)), memory(images=["a"]), 0.0)
+    assert keys(plan) == ["start:a"]
+    assert isinstance(plan.actions[0], steps.StartContainer)
+    assert plan.actions[0].round == 0
+
+
 @pytest.mark.parametrize(
     ("policy", "code", "again"),
     [

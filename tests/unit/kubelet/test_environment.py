@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.kubelet import environment, fields, podfiles
+from pinnace.kubelet import env_files, environment, fields, podfiles
 from pinnace.testing import pods
 
 FACTS = fields.Facts("node-1", ("10.42.0.5",), ("192.0.2.1",), {"cpu": "2", "memory": "1Gi"})
@@ -18,8 +18,12 @@ def sources(
     config_maps: Mapping[str, Any] | None = None,
     secrets: Mapping[str, Any] | None = None,
     services: tuple[Any, ...] = (),
+    env_files: Mapping[tuple[str, str], str] | None = None,
 ) -> environment.Sources:
-    return environment.Sources((config_maps or {}).get, (secrets or {}).get, services, FACTS)
+    files = env_files or {}
+    return environment.Sources(
+        (config_maps or {}).get, (secrets or {}).get, services, FACTS, lambda volume, path: files.get((volume, path))
+    )
 
 
 def resolve(container: Any, found: environment.Sources | None = None, **spec: Any) -> dict[str, str]:
@@ -262,3 +266,63 @@ def test_the_hosts_file() -> None:
     assert text.startswith("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
     assert "10.42.0.5\tdb.data.default.svc.cluster.local\tdb\n" in text
     assert text.endswith("\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n")
+
+
+ENV_FILE = """# settings
+A='1'   # a comment
+  B='two
+lines # and no comment'
+C= 'lost'
+A='never reached'
+EMPTY=''
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [("A", "1"), ("B", "two\nlines # and no comment"), ("C", ""), ("EMPTY", ""), ("MISSING", None)],
+)
+def test_environment_files_are_read_as_a_shell_would(key: str, expected: str | None) -> None:
+    assert env_files.find(ENV_FILE, key) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("A=plain", "line 1: value must be enclosed in single quotes"),
+        ("\n=''", "line 2: empty variable name"),
+        ("A ='x'", "line 1: whitespace before '=' is not allowed"),
+        ("words", "line 1: missing '='"),
+        ("A='x'y", "line 1: unexpected content after closing quote"),
+        ("A='x\ny", "starting at line 1: unclosed single quote"),
+    ],
+)
+def test_bad_environment_files_say_where(text: str, why: str) -> None:
+    with pytest.raises(env_files.BadFile, match=f"{why}$"):
+        env_files.find(text, "Z")
+
+
+def from_file(key: str, **more: Any) -> dict[str, Any]:
+    return {"valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "a.env", "key": key, **more}}}
+
+
+def test_variables_come_from_files_of_volumes() -> None:
+    found = sources(env_files={("v", "a.env"): "A='1'\n"})
+    env = [{"name": "X", **from_file("A")}, {"name": "Y", **from_file("B", optional=True)}]
+    assert resolve(pods.container("main", env=env), found) == {"X": "1"}
+    with pytest.raises(environment.ConfigError, match=r"key B in file a\.env of volume v not found"):
+        resolve(pods.container("main", env=[{"name": "Y", **from_file("B")}]), found)
+    with pytest.raises(environment.ConfigError, match=r"file a\.env of volume v not found"):
+        resolve(pods.container("main", env=[{"name": "Y", **from_file("B")}]))
+    with pytest.raises(environment.ConfigError, match="must be enclosed"):
+        resolve(
+            pods.container("main", env=[{"name": "Y", **from_file("B")}]), sources(env_files={("v", "a.env"): "B=1"})
+        )
+
+
+def test_a_full_name_that_the_kernel_cannot_hold_is_refused() -> None:
+    pod = pods.pod("w" * 50, subdomain="data", setHostnameAsFQDN=True)
+    with pytest.raises(
+        podfiles.NameTooLong, match=r"is too long \(64 characters is the max, 81 characters requested\)"
+    ):
+        podfiles.host_names(pod, "cluster.local")
