@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from pinnace.assemble import places, settings
-from pinnace.client import client, events
-from pinnace.controllers import manager
+from pinnace.client import client, events, informers
+from pinnace.controllers import loop, manager
 from pinnace.controllers import settings as controller_settings
 from pinnace.kit import clock, tasks
 from pinnace.scheduler import loop as scheduler
@@ -22,8 +22,12 @@ def start(
         root_certificate=(where.pki / "ca.crt").read_text(),
         signing_key=(where.pki / "ca.key").read_bytes(),
     )
-    supervisor.start("controllers", lambda: manager.run(clients.of, time, options))
+    shared = informers.Informers(clients.of(loop.MANAGER), time)
+    controllers = manager.Manager(clients.of, shared, time, options)
     api = clients.of("system:kube-scheduler")
     recorder = events.EventRecorder(api, "default-scheduler", time)
     supervisor.start("scheduler events", recorder.run)
-    supervisor.start("scheduler", scheduler.Scheduler(api, time, recorder).run)
+    scheduling = scheduler.Scheduler(api, shared, time, recorder)
+    supervisor.start("informers", shared.run)
+    supervisor.start("controllers", controllers.run)
+    supervisor.start("scheduler", scheduling.run)

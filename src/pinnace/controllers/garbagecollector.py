@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.client import client, events, informer, resources
+from pinnace.client import client, events, informer, informers, resources
 from pinnace.controllers import discovery, executor, ownership
 from pinnace.kit import backoff, clock, tasks, workqueue
 
@@ -34,14 +34,20 @@ def metadata_only(obj: Object) -> Object:
 
 
 class GarbageCollector:
-    def __init__(self, api: client.Client, recorder: events.EventRecorder, time: clock.Clock) -> None:
+    def __init__(
+        self, api: client.Client, shared: informers.Shared, recorder: events.EventRecorder, time: clock.Clock
+    ) -> None:
+        """`shared`: what others in this process watch already is watched once. Of all else no more than the graph needs is kept."""
         self._api = api
+        self._shared = shared
         self._recorder = recorder
         self._clock = time
         self._graph = ownership.Graph()
         self._queue: workqueue.WorkQueue[str] = workqueue.WorkQueue(time, RETRY)
         self._executor = executor.Executor(api, recorder, {})
-        self._informers: dict[resources.Resource, tuple[informer.Informer, asyncio.Task[None]]] = {}
+        self._informers: dict[resources.Resource, informer.Informer] = {}
+        self._tasks: dict[resources.Resource, asyncio.Task[None]] = {}
+        """Of the informers that are nobody else's."""
         self._served: dict[tuple[str, str], resources.Resource] = {}
         """By (group, kind)."""
 
@@ -74,17 +80,24 @@ class GarbageCollector:
         }
         self._served |= {(each.resource.group, each.resource.kind): each.resource for each in found.served}
         for resource in wanted - self._informers.keys():
-            source = informer.Informer(self._api, resource, self._clock, transform=metadata_only)
-            source.add_handler(self._handler(resource))
-            task = supervisor.spawn(f"garbage collector's informer of {resource.plural}", source.run())
-            self._informers[resource] = (source, task)
+            self._informers[resource] = self._watch(resource, supervisor)
         if not found.failed:
-            for resource in self._informers.keys() - wanted:
+            for resource in self._tasks.keys() - wanted:
                 self._forget(resource)
 
+    def _watch(self, resource: resources.Resource, supervisor: tasks.Supervisor) -> informer.Informer:
+        if resource in self._shared:
+            source = self._shared[resource]
+        else:
+            source = informer.Informer(self._api, resource, self._clock, transform=metadata_only)
+            name = f"garbage collector's informer of {resource.plural}"
+            self._tasks[resource] = supervisor.spawn(name, source.run())
+        source.add_handler(self._handler(resource))
+        return source
+
     def _forget(self, resource: resources.Resource) -> None:
-        source, task = self._informers.pop(resource)
-        task.cancel()
+        source = self._informers.pop(resource)
+        self._tasks.pop(resource).cancel()
         self._served.pop((resource.group, resource.kind), None)
         for obj in source.list():
             self._look_at(self._graph.remove(obj["metadata"]["uid"]))
@@ -92,10 +105,10 @@ class GarbageCollector:
     async def _wait_synced(self) -> None:
         deadline = self._clock.monotonic() + SYNC_SECONDS
         while self._clock.monotonic() < deadline:
-            if all(source.is_synced for source, _ in self._informers.values()):
+            if all(source.is_synced for source in self._informers.values()):
                 return
             await self._clock.sleep(0.05)
-        missing = [each.plural for each, (source, _) in self._informers.items() if not source.is_synced]
+        missing = [each.plural for each, source in self._informers.items() if not source.is_synced]
         log.warning("garbage collector starts without %s", ", ".join(missing))
 
     def _handler(self, resource: resources.Resource) -> Callable[[Object | None, Object | None], None]:

@@ -1,4 +1,4 @@
-"""Runs all controllers over one set of informers, each under its own identity.
+"""Runs all controllers over one set of informers, each writing under its own identity.
 
 `api_for(user name)` gives a client that acts as that user; whoever composes the process decides its groups (see `groups_of`).
 """
@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from pinnace.client import client, events, informer, resources
+from pinnace.client import client, events, informers
 from pinnace.controllers import (
     aggregation,
     certificates,
@@ -76,25 +76,15 @@ def controllers(settings: settings_module.Settings, time: clock.Clock) -> Sequen
     ]
 
 
-class Informers(dict[resources.Resource, informer.Informer]):
-    """One informer for each resource, made when first asked for; all read as the manager itself."""
-
-    def __init__(self, api: client.Client, time: clock.Clock) -> None:
-        super().__init__()
-        self._api = api
-        self._clock = time
-
-    def __missing__(self, resource: resources.Resource) -> informer.Informer:
-        made = self[resource] = informer.Informer(self._api, resource, self._clock)
-        return made
-
-
 class Manager:
     """`run` never returns; `loops` shows what is running (for tests that wait until everything is done)."""
 
-    def __init__(self, api_for: ApiFor, time: clock.Clock, settings: settings_module.Settings) -> None:
+    def __init__(
+        self, api_for: ApiFor, shared: informers.Shared, time: clock.Clock, settings: settings_module.Settings
+    ) -> None:
+        """`shared` makes an informer for whatever it is asked for; whoever composes the process runs it."""
         self._clock = time
-        self.informers = Informers(api_for(loop.MANAGER), time)
+        self._informers = shared
         self._recorders: list[events.EventRecorder] = []
         self.collector = self._make_collector(api_for(GARBAGE_COLLECTOR))
         self.loops = {
@@ -105,12 +95,12 @@ class Manager:
     def _make(self, controller: loop.Controller, api: client.Client) -> loop.Loop:
         recorder = events.EventRecorder(api, controller.component or f"{controller.name}-controller", self._clock)
         self._recorders.append(recorder)
-        return loop.Loop(controller, api, recorder, self.informers, self._clock)
+        return loop.Loop(controller, api, recorder, self._informers, self._clock)
 
     def _make_collector(self, api: client.Client) -> garbagecollector.GarbageCollector:
         recorder = events.EventRecorder(api, "garbage-collector-controller", self._clock)
         self._recorders.append(recorder)
-        return garbagecollector.GarbageCollector(api, recorder, self._clock)
+        return garbagecollector.GarbageCollector(api, self._informers, recorder, self._clock)
 
     @property
     def is_idle(self) -> bool:
@@ -120,15 +110,8 @@ class Manager:
     async def run(self) -> None:
         async with tasks.Supervisor(self._clock) as supervisor:
             supervisor.start("garbage collector", self.collector.run)
-            for resource, source in self.informers.items():
-                supervisor.start(f"informer of {resource.plural}", source.run)
             for recorder in self._recorders:
                 supervisor.start("events", recorder.run)
             for name, each in self.loops.items():
                 supervisor.start(f"{name} controller", each.run)
             await asyncio.Event().wait()
-
-
-async def run(api_for: ApiFor, time: clock.Clock, settings: settings_module.Settings | None = None) -> None:
-    """For ever."""
-    await Manager(api_for, time, settings or settings_module.Settings()).run()

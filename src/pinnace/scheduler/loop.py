@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from pinnace.api import selectors
-from pinnace.client import client, events, informer, resources
+from pinnace.client import client, events, informer, informers, resources
 from pinnace.kit import clock, tasks
 from pinnace.scheduler import bind, decide, defaults, feed, framework, pods, preemption, queue, snapshot, volumes
 
@@ -33,6 +33,7 @@ class Scheduler:
     def __init__(
         self,
         api: client.Client,
+        shared: informers.Shared,
         time: clock.Clock,
         recorder: events.EventRecorder,
         *,
@@ -41,7 +42,8 @@ class Scheduler:
         extend: Callable[[framework.Profile], framework.Profile] = lambda profile: profile,
     ) -> None:
         """`name`: the `spec.schedulerName` of the pods to schedule. `rng` chooses between equally good nodes. `extend` adds a
-        user's plug-ins to the default profile. `recorder` must be run by the caller."""
+        user's plug-ins to the default profile. `shared` makes an informer for whatever it is asked for; it and `recorder` must be run
+        by the caller."""
         self._api = api
         self._clock = time
         self._recorder = recorder
@@ -66,24 +68,28 @@ class Scheduler:
             on_gated=self._note_gated,
             on_volumes=self._volumes.note_change,
         )
-        self._informers: dict[str, informer.Informer] = {}
-        self._watch(resources.NAMESPACES, self._feed.namespace_changed)
-        self._watch(resources.NODES, self._feed.node_changed)
-        self._watch(resources.STORAGE_CLASSES, self._feed.class_changed)
-        self._watch(resources.PERSISTENT_VOLUMES, self._feed.volume_changed)
-        self._watch(resources.PERSISTENT_VOLUME_CLAIMS, self._feed.claim_changed)
-        self._watch(resources.POD_DISRUPTION_BUDGETS, lambda old, new: None)
-        services = self._watch(resources.SERVICES, self._feed.service_changed)
-        self._watch(resources.PODS, self._feed.pod_changed, pods.reduce)
-        self.profile = extend(defaults.profile(catalog, services.list, (self._volumes,)))
+        handlers: dict[resources.Resource, informer.Handler | None] = {
+            resources.NAMESPACES: self._feed.namespace_changed,
+            resources.NODES: self._feed.node_changed,
+            resources.STORAGE_CLASSES: self._feed.class_changed,
+            resources.PERSISTENT_VOLUMES: self._feed.volume_changed,
+            resources.PERSISTENT_VOLUME_CLAIMS: self._feed.claim_changed,
+            resources.POD_DISRUPTION_BUDGETS: None,
+            resources.SERVICES: self._feed.service_changed,
+            resources.PODS: self._feed.pod_changed,
+        }
+        self._informers = {resource: shared[resource] for resource in handlers}
+        for resource, handler in handlers.items():
+            if handler is not None:
+                self._informers[resource].add_handler(handler)
+        services = self._informers[resources.SERVICES].list
+        self.profile = extend(defaults.profile(catalog, services, (self._volumes,)))
         rng = rng or random.Random()  # noqa: S311 - which of several equal nodes is no secret
         self._decider = decide.Decider(self.profile, self.nodes, rng)
 
     async def run(self) -> None:
         """For ever."""
         async with self._supervisor as supervisor:
-            for name, source in self._informers.items():
-                supervisor.start(f"scheduler's informer of {name}", source.run)
             for source in self._informers.values():
                 await source.wait_synced()
             for number in range(WORKERS):
@@ -109,17 +115,6 @@ class Scheduler:
                 log.exception("scheduling of %s failed", pod.key)
                 self.queue.put_failed(pod, started)
         return BATCH_PODS
-
-    def _watch(
-        self,
-        resource: resources.Resource,
-        handler: informer.Handler,
-        transform: informer.Transform | None = None,
-    ) -> informer.Informer:
-        source = informer.Informer(self._api, resource, self._clock, transform=transform)
-        self._informers[resource.plural] = source
-        source.add_handler(handler)
-        return source
 
     async def _schedule_for_ever(self) -> None:
         while True:
@@ -191,7 +186,7 @@ class Scheduler:
             self.queue.done(pod.uid)
         else:
             log.info("binding of %s failed: %s", pod.key, error)
-            latest = self._informers["pods"].get(pod.namespace, pod.name)
+            latest = self._informers[resources.PODS].get(pod.namespace, pod.name)
             if latest is not None and latest["metadata"]["uid"] == pod.uid:
                 pod = pods.read(latest)
             self.queue.put_failed(pod, now)
@@ -239,7 +234,7 @@ class Scheduler:
                 selectors.from_object(budget["spec"].get("selector")),
                 int(budget.get("status", {}).get("disruptionsAllowed") or 0),
             )
-            for budget in self._informers["poddisruptionbudgets"].list()
+            for budget in self._informers[resources.POD_DISRUPTION_BUDGETS].list()
         ]
 
     def _report(self, pod: pods.Pod, condition: bind.Condition) -> None:
@@ -269,7 +264,7 @@ class Scheduler:
 
     async def _tell(self, pod: pods.Pod, condition: bind.Condition) -> None:
         """Unless it is said already, or has become untrue while it waited to be said."""
-        known = self._informers["pods"].get(pod.namespace, pod.name)
+        known = self._informers[resources.PODS].get(pod.namespace, pod.name)
         if known is None or known["metadata"]["uid"] != pod.uid or pod.uid in self._feed.assumed:
             return
         current = pods.read(known)

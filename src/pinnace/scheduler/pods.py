@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from pinnace.api import quantity, selectors
-from pinnace.client import compact
 from pinnace.kit import buffers
 from pinnace.scheduler import nodeselector
 
@@ -194,69 +193,18 @@ class Pod:
         return Pod({**self.object, "status": status}, self.demand)
 
 
-_IRRELEVANT = frozenset(
-    (
-        "hostname",
-        "nodeName",
-        "terminationGracePeriodSeconds",
-        "schedulingGates",
-        "serviceAccountName",
-        "securityContext",
-        "dnsPolicy",
-    )
-)
-_KEPT_METADATA = (
-    "name",
-    "namespace",
-    "uid",
-    "labels",
-    "resourceVersion",
-    "generation",
-    "ownerReferences",
-    "creationTimestamp",
-    "deletionTimestamp",
-)
-_KEPT_SPEC = (
+# Of a pod's specification, beside containers and volumes: what decides where it can run.
+_DECIDING = (
     "affinity",
-    "nodeName",
     "nodeSelector",
     "overhead",
     "preemptionPolicy",
     "priority",
     "resources",
-    "schedulerName",
-    "schedulingGates",
     "tolerations",
     "topologySpreadConstraints",
 )
-_KEPT_STATUS = ("phase", "nominatedNodeName", "startTime")
 _CONTAINER_FIELDS = ("image", "resources", "ports", "restartPolicy")
-
-
-def reduce(obj: Object) -> Object:
-    """The part of a pod that the scheduler looks at: a tenth of it, and most of that shared by pods of one template."""
-    metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status", {})
-    kept_spec = {key: spec[key] for key in _KEPT_SPEC if key in spec}
-    for key in ("containers", "initContainers"):
-        if key in spec:
-            kept_spec[key] = [_only(container, _CONTAINER_FIELDS) for container in spec[key]]
-    if "volumes" in spec:
-        kept_spec["volumes"] = [volume for volume in spec["volumes"] if _claim(volume, metadata["name"])]
-    kept_status = _only(status, _KEPT_STATUS)
-    conditions = [c for c in status.get("conditions") or () if c.get("type") == "PodScheduled"]
-    if conditions:
-        kept_status["conditions"] = conditions
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": _shared(_only(metadata, _KEPT_METADATA)),
-        "spec": _shared(kept_spec),
-        "status": kept_status,
-    }
-
-
-def _shared(fields: Object) -> Object:
-    return {key: compact.shared(value) for key, value in fields.items()}
 
 
 def _only(obj: Mapping[str, Any], keys: Sequence[str]) -> Object:
@@ -271,12 +219,13 @@ def read(obj: Object) -> Pod:
 def _fingerprint(obj: Object) -> bytes:
     """Equal for pods that every node treats alike."""
     metadata, spec = obj["metadata"], obj["spec"]
-    relevant = {key: value for key, value in spec.items() if key not in _IRRELEVANT}
+    relevant = _only(spec, _DECIDING)
     for key in ("containers", "initContainers"):
-        if key in relevant:
-            relevant[key] = [_only(container, _CONTAINER_FIELDS) for container in relevant[key]]
-    if "volumes" in relevant:
-        relevant["volumes"] = [claim for volume in relevant["volumes"] if (claim := _claim(volume, metadata["name"]))]
+        if key in spec:
+            relevant[key] = [_only(container, _CONTAINER_FIELDS) for container in spec[key]]
+    claims = [claim for volume in spec.get("volumes", ()) if (claim := _claim(volume, metadata["name"]))]
+    if claims:
+        relevant["volumes"] = claims
     owner = next((ref for ref in metadata.get("ownerReferences", ()) if ref.get("controller")), None)
     known = [
         metadata.get("namespace", ""),

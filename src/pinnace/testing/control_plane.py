@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pinnace.apiserver import envelope, server, users
 from pinnace.apiserver import settings as api_settings
-from pinnace.client import client, resources, transport
-from pinnace.controllers import daemonset, manager
+from pinnace.client import client, informers, resources, transport
+from pinnace.controllers import daemonset, loop, manager
 from pinnace.kit import clock
 from pinnace.store import memory
 from pinnace.testing import scenario
@@ -43,7 +43,7 @@ class ControlPlane:
         self.fault: Fault = lambda request: None
         self.after: Fault = lambda request: None
         self.manager: manager.Manager | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
 
     def client_of(self, name: str, *groups: str) -> client.Client:
         user = users.UserInfo(name, groups=(*groups, users.AUTHENTICATED))
@@ -54,8 +54,9 @@ class ControlPlane:
             user = users.UserInfo(name, groups=manager.groups_of(name))
             return client.Client(transport.DirectTransport(self._handle, user))
 
-        self.manager = manager.Manager(api_for, self.time, settings or manager.Settings())
-        self._task = asyncio.create_task(self.manager.run())
+        shared = informers.Informers(api_for(loop.MANAGER), self.time)
+        self.manager = manager.Manager(api_for, shared, self.time, settings or manager.Settings())
+        self._task = asyncio.gather(shared.run(), self.manager.run())
 
     async def stop_controllers(self) -> None:
         if self._task is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import client, events, transport
+from pinnace.client import client, events, informers, transport
 from pinnace.scheduler import framework, loop, pods, snapshot, volumes
 from pinnace.testing import clock as virtual
 from pinnace.testing import scheduling
@@ -28,7 +28,10 @@ class World:
         self.api = scheduling.SchedulingApi()
         self.client = client.Client(transport.DirectTransport(self.api.handle, None))
         self.recorder = events.EventRecorder(self.client, "default-scheduler", self.time)
-        self.scheduler = loop.Scheduler(self.client, self.time, self.recorder, rng=random.Random(1), extend=extend)
+        self.informers = informers.Informers(self.client, self.time)
+        self.scheduler = loop.Scheduler(
+            self.client, self.informers, self.time, self.recorder, rng=random.Random(1), extend=extend
+        )
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Without time passing."""
@@ -60,7 +63,8 @@ async def running(
     extend: Callable[[framework.Profile], framework.Profile] = lambda profile: profile,
 ) -> AsyncIterator[World]:
     world = World(extend)
-    tasks = [asyncio.create_task(world.scheduler.run()), asyncio.create_task(world.recorder.run())]
+    parts = (world.informers.run, world.scheduler.run, world.recorder.run)
+    tasks = [asyncio.create_task(part()) for part in parts]
     try:
         yield world
     finally:
