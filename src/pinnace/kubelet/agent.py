@@ -8,10 +8,13 @@ A restart changes nothing for containers: what the engine has is matched with po
 
 import asyncio
 import collections
+import contextlib
+import functools
+import itertools
 import logging
 import pathlib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from pinnace.client import client, events, informer, resources
 from pinnace.engine import interface
@@ -19,6 +22,7 @@ from pinnace.kernel import paths
 from pinnace.kit import clock, tasks
 from pinnace.kubelet import (
     admission,
+    backoffs,
     checks,
     containers,
     hooks,
@@ -178,7 +182,7 @@ class Kubelet:
     ) -> None:
         boxes = sorted(boxes, key=containers.sandbox_attempt)
         for old in boxes[:-1]:
-            await sandboxes.remove(old.id, self._shared)
+            await self._clear(f"sandbox {old.id}", functools.partial(sandboxes.remove, old.id, self._shared))
         newest = boxes[-1] if boxes else None
         view = None
         if newest is not None:
@@ -187,10 +191,26 @@ class Kubelet:
         living = [each for each in found if newest is not None and each.spec.sandbox == newest.id]
         for stray in found:
             if stray not in living:
-                await self.engine.remove(stray.id, force=True)
+                remove = functools.partial(self.engine.remove, stray.id, force=True)
+                await self._clear(f"container {stray.spec.name}", remove)
         adopted = self._start_worker(pod or _orphan(found, boxes), living, view)
         if pod is None:
             adopted.on_removed()
+
+    async def _clear(self, what: str, remove: Callable[[], Awaitable[None]]) -> None:
+        """Remove what belongs to nobody: now, or if that fails beside everything else."""
+        try:
+            await remove()
+        except (interface.EngineError, net.NetworkError, OSError) as error:
+            log.warning("%s, which is left over, cannot be removed yet: %s", what, error)
+            self._supervisor.spawn(f"remove {what}", self._clear_later(remove))
+
+    async def _clear_later(self, remove: Callable[[], Awaitable[None]]) -> None:
+        for failures in itertools.count():
+            await self.time.sleep(backoffs.RETRY.delay(failures))
+            with contextlib.suppress(interface.EngineError, net.NetworkError, OSError):
+                await remove()
+                return
 
     async def _collect_folders(self, known: set[str]) -> None:
         """Folders of pods that nobody has any more: left by an agent that ended while it cleaned up."""

@@ -74,7 +74,9 @@ class Starter:
         known = self._state
         views = [known.view(each) for each in known.containers.values() if each.spec.sandbox == sandbox_id]
         await sandboxes.remove(sandbox_id, self._shared)
-        known.remembered += [dataclasses.replace(each, state=model.State.EXITED) for each in views]
+        # What was made and never started has no end to remember.
+        ran = [each for each in views if each.state is not model.State.CREATED]
+        known.remembered += [dataclasses.replace(each, state=model.State.EXITED) for each in ran]
         for each in views:
             known.forget(each.id)
 

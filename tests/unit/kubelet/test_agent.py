@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from pinnace.client import resources
 from pinnace.engine import interface
+from pinnace.kubelet import model
 from pinnace.net import interface as net
 from pinnace.testing import fake_engine, node_agent, pods
 
@@ -420,6 +422,58 @@ def test_a_sandbox_that_died_is_made_anew(tmp_path: pathlib.Path) -> None:
             assert agent.status("web")["containerStatuses"][0]["restartCount"] == 1
             assert agent.status("web")["podIP"] == "10.42.0.3"
             assert "SandboxChanged" in agent.reasons()
+
+    asyncio.run(main())
+
+
+def test_a_container_that_was_made_and_never_started_has_not_run(tmp_path: pathlib.Path) -> None:
+    """The agent ended between making and starting it, then the machine: a pod that runs once runs, and is no success without."""
+
+    async def main() -> None:
+        agent = node(tmp_path)
+        async with agent:
+            pod = pods.pod("once", restartPolicy="Never", containers=[server()])
+            await agent.create(pod)
+            await agent.until(lambda: agent.phase("once") == "Running")
+            await agent.stop()
+            made = agent.host.find(agent.container(pod, "main"))
+            never = interface.ContainerStatus.CREATED
+            agent.host.containers[made.id] = dataclasses.replace(made, status=never, pid=0, started_at=0)
+            agent.api.objects[node_agent.PODS, "default", "once"]["status"] = {}
+            uid = pod["metadata"]["uid"]
+            box = agent.host.sandboxes[uid]
+            agent.host.sandboxes[uid] = interface.Sandbox(box.id, box.spec, box.network_namespace, 0, is_ready=False)
+            agent.network.attached.clear()
+            agent.kubelet = agent._make()
+            await agent.start()
+            await agent.until(lambda: "running" in agent.state("once"), seconds=60)
+            assert agent.status("once")["containerStatuses"][0]["restartCount"] == 0
+
+    asyncio.run(main())
+
+
+def test_one_pod_whose_remains_cannot_be_removed_does_not_keep_the_agent_from_the_others(
+    tmp_path: pathlib.Path,
+) -> None:
+    async def main() -> None:
+        agent = node(tmp_path)
+        async with agent:
+            pod = pods.pod("web", containers=[server()])
+            await agent.create(pod)
+            await agent.until(lambda: agent.phase("web") == "Running")
+            await agent.stop()
+            uid = pod["metadata"]["uid"]
+            box = agent.host.sandboxes[uid]
+            newer = dataclasses.replace(
+                box.spec, id=f"{uid}-1", labels={**box.spec.labels, model.SANDBOX_ATTEMPT_LABEL: "1"}
+            )
+            agent.host.sandboxes[newer.id] = dataclasses.replace(box, id=newer.id, spec=newer)
+            agent.host.failures["remove_sandbox"] = interface.EngineError("the device is busy")
+            agent.kubelet = agent._make()
+            await agent.start()
+            await agent.create(pods.pod("other", containers=[server()]))
+            await agent.until(lambda: agent.phase("other") == "Running", seconds=60)
+            await agent.until(lambda: uid not in agent.host.sandboxes, seconds=60)
 
     asyncio.run(main())
 
