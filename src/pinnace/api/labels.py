@@ -7,6 +7,8 @@ LEGACY_CONTROLLER_UID = "controller-uid"
 JOB_NAME = "batch.kubernetes.io/job-name"
 LEGACY_JOB_NAME = "job-name"
 
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
 SERVICE_ACCOUNT_NAME = "kubernetes.io/service-account.name"
 FINALIZER_KUBERNETES = "kubernetes"
 FINALIZER_FOREGROUND = "foregroundDeletion"

@@ -311,6 +311,24 @@ def _create_job(obj: Object) -> None:
     selector.setdefault(labels.CONTROLLER_UID, uid)
 
 
+def _create_daemon_set(obj: Object) -> None:
+    given = (obj["metadata"].get("annotations") or {}).get(labels.TEMPLATE_GENERATION, "")
+    _set_template_generation(obj, int(given) if given.isdecimal() and int(given) > 0 else 1)
+
+
+def _update_daemon_set(new: Object, old: Object, subresource: str) -> None:
+    """How often the template changed is counted by the server alone."""
+    before = (old["metadata"].get("annotations") or {}).get(labels.TEMPLATE_GENERATION, "")
+    count = int(before) if before.isdecimal() else 1
+    is_changed = subresource == "" and (new.get("spec") or {}).get("template") != old["spec"].get("template")
+    _set_template_generation(new, count + 1 if is_changed else count)
+
+
+def _set_template_generation(obj: Object, count: int) -> None:
+    metadata = obj["metadata"]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), labels.TEMPLATE_GENERATION: str(count)}
+
+
 def _create_node(obj: Object) -> None:
     _pod_cidrs(obj.setdefault("spec", {}))
 
@@ -365,6 +383,7 @@ _CREATE: dict[tuple[str, str], Callable[[Object], None]] = {
     ("", "PersistentVolume"): _create_volume,
     ("", "PersistentVolumeClaim"): _create_claim,
     ("", "Node"): _create_node,
+    ("apps", "DaemonSet"): _create_daemon_set,
     ("batch", "Job"): _create_job,
     ("storage.k8s.io", "VolumeAttachment"): _create_attachment,
 }
@@ -375,5 +394,6 @@ _UPDATE: dict[tuple[str, str], Callable[[Object, Object, str], None]] = {
     ("", "Secret"): _update_secret,
     ("", "Service"): _update_service,
     ("", "Node"): _update_node,
+    ("apps", "DaemonSet"): _update_daemon_set,
     ("certificates.k8s.io", "CertificateSigningRequest"): _update_signing_request,
 }

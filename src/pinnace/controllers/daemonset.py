@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pinnace.api import labels
 from pinnace.client import client, resources
 from pinnace.controllers import actions, affinity, claims, eviction, loop, objects, replicaset, revisions
 from pinnace.controllers import view as views
@@ -31,6 +32,8 @@ _ON_HOST_NETWORK: Object = {
     "operator": _EXISTS,
     "effect": "NoSchedule",
 }
+# The older way of telling which template a pod was made from: how often it had changed, as the API server counts.
+POD_TEMPLATE_GENERATION = "pod-template-generation"
 # A pod that fails at once would else be made and deleted as fast as we can.
 FAILURES = backoff.Backoff(first=1.0, limit=900.0)
 Failures = Mapping[str, int]
@@ -88,16 +91,43 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     )
     if claimed.writes:
         return claimed.writes
-    history = revisions.sort(view.by_index(resources.CONTROLLER_REVISIONS, "controller", uid))
-    update = revisions.find_same(daemon, history)
+    remembered = claims.claim(
+        daemon,
+        resources.DAEMON_SETS,
+        objects.selector_of(daemon),
+        view.by_index(resources.CONTROLLER_REVISIONS, "controller", uid),
+        view.by_index(resources.CONTROLLER_REVISIONS, "orphan", key[0]),
+        resources.CONTROLLER_REVISIONS,
+    )
+    if remembered.writes:
+        return remembered.writes
+    history = revisions.sort(remembered.objects)
+    same = revisions.find_same(daemon, history)
     number = revisions.number_of(history[-1]) + 1 if history else 1
-    if update is None:
-        made = revisions.make(daemon, resources.DAEMON_SETS, number)
+    if not same:
+        made = revisions.make(daemon, resources.DAEMON_SETS, number, hash_label=revisions.POD_LABEL)
         return [actions.Create(resources.CONTROLLER_REVISIONS, key[0], made, on_error=_collide(view, daemon, made))]
+    update = same[-1]
     if update is not history[-1]:
         patch = {"revision": number}
         return [actions.Patch(resources.CONTROLLER_REVISIONS, *objects.key_of(update), patch)]
-    return _Sync(view, daemon, claimed.objects, history, update, now).plan()
+    return _relabelled(claimed.objects, same) or _Sync(view, daemon, claimed.objects, history, update, now).plan()
+
+
+def hash_of(revision: Object) -> str:
+    return objects.labels_of(revision).get(revisions.POD_LABEL) or objects.name_of(revision)
+
+
+def _relabelled(pods: Sequence[Object], same: Sequence[Object]) -> list[actions.Action]:
+    """Pods of a revision that holds the very template of the newest (`same`, oldest first) are not old: only their label is."""
+    doubles = {hash_of(each) for each in same[:-1]} - {hash_of(same[-1])}
+    patch = {"metadata": {"labels": {revisions.POD_LABEL: hash_of(same[-1])}}}
+    patches = [
+        actions.Patch(resources.PODS, *objects.key_of(pod), patch)
+        for pod in pods
+        if objects.labels_of(pod).get(revisions.POD_LABEL) in doubles and not objects.is_deleting(pod)
+    ]
+    return [actions.Batch(patches)] if patches else []
 
 
 def _collide(view: views.View, daemon: Object, made: Object) -> actions.OnError:
@@ -177,9 +207,7 @@ class _Sync:
                 result += self._roll()
         result += self._update_status()
         live = {self._hash_of(pod) for pod in self._pods} | {self._hash}
-        names = {
-            objects.name_of(each) for each in self._history if objects.labels_of(each).get(revisions.HASH_LABEL) in live
-        }
+        names = {objects.name_of(each) for each in self._history if hash_of(each) in live}
         result += revisions.surplus(self._history, names, int(self._spec.get("revisionHistoryLimit", 10)))
         waits = [
             wait for pod in self._pods if (wait := objects.seconds_until_available(pod, self._min_ready, self._now))
@@ -192,7 +220,7 @@ class _Sync:
 
     @property
     def _hash(self) -> str:
-        return objects.labels_of(self._update).get(revisions.HASH_LABEL, "")
+        return hash_of(self._update)
 
     def _hash_of(self, pod: Object) -> str:
         return objects.labels_of(pod).get(revisions.POD_LABEL, "")
@@ -270,8 +298,11 @@ class _Sync:
             "affinity": {**(spec.get("affinity") or {}), "nodeAffinity": node_affinity},
             "tolerations": tolerations_for(spec),
         }
-        labels = {**(pod["metadata"].get("labels") or {}), revisions.POD_LABEL: self._hash}
-        made = {**pod, "metadata": {**pod["metadata"], "labels": labels}, "spec": made_spec}
+        tags = {**(pod["metadata"].get("labels") or {}), revisions.POD_LABEL: self._hash}
+        generation = objects.annotations_of(self._daemon).get(labels.TEMPLATE_GENERATION)
+        if generation is not None:
+            tags[POD_TEMPLATE_GENERATION] = generation
+        made = {**pod, "metadata": {**pod["metadata"], "labels": tags}, "spec": made_spec}
         return actions.Create(create.resource, create.namespace, made, then=create.then, on_error=create.on_error)
 
     # -- rolling update
@@ -384,12 +415,13 @@ def controller(time: clock.Clock) -> loop.Controller:
             loop.Watch(resources.DAEMON_SETS, loop.own_key),
             loop.Watch(resources.PODS, replicaset.orphan_keys(resources.DAEMON_SETS, "DaemonSet")),
             loop.Watch(resources.NODES, _all),
-            loop.Watch(resources.CONTROLLER_REVISIONS, loop.controller_key("DaemonSet")),
+            loop.Watch(resources.CONTROLLER_REVISIONS, replicaset.orphan_keys(resources.DAEMON_SETS, "DaemonSet")),
         ),
         indexes=(
             (resources.PODS, "controller", objects.index_by_controller),
             (resources.PODS, "orphan", objects.index_orphans),
             (resources.CONTROLLER_REVISIONS, "controller", objects.index_by_controller),
+            (resources.CONTROLLER_REVISIONS, "orphan", objects.index_orphans),
         ),
         observe=FailedPods(time).observe,
         plan=plan,

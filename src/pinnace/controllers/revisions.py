@@ -32,15 +32,14 @@ def sort(found: Iterable[Object]) -> list[Object]:
     return sorted(found, key=lambda each: (number_of(each), objects.created(each), objects.name_of(each)))
 
 
-def find_same(owner: Object, history: Sequence[Object]) -> Object | None:
-    """The newest revision that holds the owner's present template."""
-    for revision in reversed(history):
-        if objects.is_same(revision.get("data"), data_of(owner)):
-            return revision
-    return None
+def find_same(owner: Object, history: Iterable[Object]) -> list[Object]:
+    """Revisions that hold the owner's present template, in the order of `history`."""
+    wanted = data_of(owner)
+    return [revision for revision in history if objects.is_same(revision.get("data"), wanted)]
 
 
-def make(owner: Object, resource: resources.Resource, number: int) -> Object:
+def make(owner: Object, resource: resources.Resource, number: int, hash_label: str = HASH_LABEL) -> Object:
+    """`hash_label`: the label of the revision itself that tells its hash, which differs from kind to kind."""
     collisions = objects.status_of(owner).get("collisionCount") or 0
     digest = hashing.template_hash(data_of(owner), collisions)
     labels = (owner["spec"]["template"].get("metadata") or {}).get("labels") or {}
@@ -50,7 +49,7 @@ def make(owner: Object, resource: resources.Resource, number: int) -> Object:
         "metadata": {
             "name": f"{objects.name_of(owner)}-{digest}",
             "namespace": objects.namespace_of(owner),
-            "labels": {**labels, HASH_LABEL: digest},
+            "labels": {**labels, hash_label: digest},
             "annotations": dict(objects.annotations_of(owner)),
             "ownerReferences": [objects.owner_reference(owner, resource)],
         },

@@ -5,14 +5,13 @@ unless the retention policy says otherwise. Guarantees: at most one pod of an id
 a new one is made only when the old object is gone; with OrderedReady one pod is started or ended at a time.
 """
 
-import dataclasses
 import datetime
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pinnace.client import resources
-from pinnace.controllers import actions, claims, loop, objects, replicaset, revisions
+from pinnace.controllers import actions, claims, loop, objects, replicaset, retention, revisions
 from pinnace.controllers import view as views
 
 Object = dict[str, Any]
@@ -39,12 +38,23 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     )
     if claimed.writes:
         return claimed.writes
-    history = revisions.sort(view.by_index(resources.CONTROLLER_REVISIONS, "controller", uid))
+    remembered = claims.claim(
+        stateful,
+        resources.STATEFUL_SETS,
+        objects.selector_of(stateful),
+        view.by_index(resources.CONTROLLER_REVISIONS, "controller", uid),
+        view.by_index(resources.CONTROLLER_REVISIONS, "orphan", key[0]),
+        resources.CONTROLLER_REVISIONS,
+    )
+    if remembered.writes:
+        return remembered.writes
+    history = revisions.sort(remembered.objects)
     newest = history[-1] if history else None
     number = revisions.number_of(newest) + 1 if newest else 1
-    update = revisions.find_same(stateful, history)
-    if update is None:
+    same = revisions.find_same(stateful, history)
+    if not same:
         return _create_revision(view, stateful, number)
+    update = same[-1]
     if update is not newest:
         return [revisions.renumbered(update, number)]
     return _Sync(view, stateful, claimed.objects, history, update, now).plan()
@@ -170,11 +180,14 @@ class _Sync:
         """Writes for one identity, and whether it is there and available."""
         pod = self._by_ordinal.get(ordinal)
         if pod is None:
+            is_held, told = self._is_held(ordinal)
+            if is_held:
+                return told, False
             return [*self._missing_claims(ordinal), self._creation(ordinal)], False
         if objects.is_deleting(pod):
             return [], False
         if objects.is_pod_terminal(pod):
-            return ([] if self._seconds_too_young(pod) else [self._recreation(pod)]), False
+            return ([] if self._seconds_too_young(pod) else self._recreation(pod)), False
         if objects.status_of(pod).get("phase") == "Pending":
             lost = self._missing_claims(ordinal)
             if lost:
@@ -191,15 +204,14 @@ class _Sync:
             return 0.0
         return max(0.0, RECREATE_SECONDS - objects.seconds_since(pod["metadata"]["creationTimestamp"], self._now))
 
-    def _recreation(self, pod: Object) -> actions.Delete:
+    def _recreation(self, pod: Object) -> list[actions.Action]:
         namespace, name = objects.key_of(pod)
-        phase = objects.status_of(pod)["phase"]
-        reason = "RecreatingFailedPod" if phase == "Failed" else "RecreatingTerminatedPod"
-        set_name = objects.name_of(self._set)
-        message = f"StatefulSet {namespace}/{set_name} is recreating {phase.lower()} Pod {name}"
-        deletion = self._deletion(pod)
-        told = actions.warning if phase == "Failed" else actions.normal
-        return dataclasses.replace(deletion, then=lambda _: [told(self._set, reason, message)])
+        is_failed = objects.status_of(pod)["phase"] == "Failed"
+        reason = "RecreatingFailedPod" if is_failed else "RecreatingTerminatedPod"
+        what = f"{'failed' if is_failed else 'terminated'} Pod {name}"
+        message = f"StatefulSet {namespace}/{objects.name_of(self._set)} is recreating {what}"
+        tell = actions.warning if is_failed else actions.normal
+        return [tell(self._set, reason, message), self._deletion(pod)]
 
     def _roll(self) -> list[actions.Action]:
         """From the highest ordinal down to the partition, one that is unavailable at a time."""
@@ -321,7 +333,7 @@ class _Sync:
                     **((self._spec.get("selector") or {}).get("matchLabels") or {}),
                 },
             }
-            references = self._wanted_owners(ordinal, self._by_ordinal.get(ordinal))
+            references = retention.owners(self._set, self._by_ordinal.get(ordinal), is_wanted=True)
             if references:
                 metadata["ownerReferences"] = references
             made = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": template["spec"]}
@@ -339,32 +351,44 @@ class _Sync:
             )
         return result
 
-    def _wanted_owners(self, ordinal: int, pod: Object | None) -> list[Object]:
-        """Who takes an identity's claims along when it goes, by the retention policy; nobody by default."""
-        policy = self._spec.get("persistentVolumeClaimRetentionPolicy") or {}
-        if policy.get("whenScaled", "Retain") == "Delete" and ordinal not in self._ordinals and pod is not None:
-            return [{"apiVersion": "v1", "kind": "Pod", "name": objects.name_of(pod), "uid": objects.uid_of(pod)}]
-        if policy.get("whenDeleted", "Retain") == "Delete":
-            reference = objects.owner_reference(self._set, resources.STATEFUL_SETS)
-            return [{key: reference[key] for key in ("apiVersion", "kind", "name", "uid")}]
-        return []
-
     def _claim_owners(self) -> list[actions.Action]:
         """Bring the owner references of existing claims in line with the policy, before anything is deleted."""
         result: list[actions.Action] = []
         for ordinal, pod in self._by_ordinal.items():
-            for template in self._claim_templates:
-                key = (objects.namespace_of(self._set), self._claim_name(template, ordinal))
-                claim = self._view.get(resources.PERSISTENT_VOLUME_CLAIMS, *key)
-                if claim is None or objects.is_deleting(claim):
+            for claim in self._claims(ordinal):
+                if objects.is_deleting(claim):
                     continue
-                present = claim["metadata"].get("ownerReferences") or []
-                ours = {objects.uid_of(self._set), objects.uid_of(pod)}
-                wanted = [each for each in present if each["uid"] not in ours] + self._wanted_owners(ordinal, pod)
-                if {each["uid"] for each in wanted} != {each["uid"] for each in present}:
-                    metadata = {**claim["metadata"], "ownerReferences": wanted}
-                    result.append(actions.Update(resources.PERSISTENT_VOLUME_CLAIMS, {**claim, "metadata": metadata}))
+                wanted = retention.references(self._set, claim, pod, is_wanted=ordinal in self._ordinals)
+                if wanted is None:
+                    continue
+                if retention.has_other_controller(self._set, claim, pod):
+                    message = (
+                        f"PersistentVolumeClaim {objects.name_of(claim)} has a conflicting OwnerReference that acts as a "
+                        "managing controller, the retention policy is ignored for this claim"
+                    )
+                    result.append(actions.warning(self._set, "ConflictingController", message))
+                metadata = {**claim["metadata"], "ownerReferences": wanted}
+                result.append(actions.Update(resources.PERSISTENT_VOLUME_CLAIMS, {**claim, "metadata": metadata}))
         return result
+
+    def _claims(self, ordinal: int) -> list[Object]:
+        """What there is of an identity's claims."""
+        namespace = objects.namespace_of(self._set)
+        names = [self._claim_name(template, ordinal) for template in self._claim_templates]
+        found = [self._view.get(resources.PERSISTENT_VOLUME_CLAIMS, namespace, name) for name in names]
+        return [claim for claim in found if claim is not None]
+
+    def _is_held(self, ordinal: int) -> tuple[bool, list[actions.Action]]:
+        """Whether claims of an earlier pod have to be gone before a new one may use their names, and what to tell."""
+        pod_name, set_name = f"{objects.name_of(self._set)}-{ordinal}", objects.name_of(self._set)
+        found = self._claims(ordinal)
+        if any(retention.waits_for_collection(self._set, claim, pod_name) for claim in found):
+            return True, []
+        going = next((claim for claim in found if objects.is_deleting(claim)), None)
+        if going is None:
+            return False, []
+        message = f"create Pod {pod_name} in StatefulSet {set_name} failed error: pvc {objects.name_of(going)} is being deleted"
+        return True, [actions.warning(self._set, "FailedCreate", message)]
 
     # -- status
 
@@ -418,13 +442,14 @@ def controller() -> loop.Controller:
         watches=(
             loop.Watch(resources.STATEFUL_SETS, loop.own_key),
             loop.Watch(resources.PODS, replicaset.orphan_keys(resources.STATEFUL_SETS, "StatefulSet")),
-            loop.Watch(resources.CONTROLLER_REVISIONS, loop.controller_key("StatefulSet")),
+            loop.Watch(resources.CONTROLLER_REVISIONS, replicaset.orphan_keys(resources.STATEFUL_SETS, "StatefulSet")),
             loop.Watch(resources.PERSISTENT_VOLUME_CLAIMS, _keys_of_claim),
         ),
         indexes=(
             (resources.PODS, "controller", objects.index_by_controller),
             (resources.PODS, "orphan", objects.index_orphans),
             (resources.CONTROLLER_REVISIONS, "controller", objects.index_by_controller),
+            (resources.CONTROLLER_REVISIONS, "orphan", objects.index_orphans),
         ),
         plan=plan,
     )

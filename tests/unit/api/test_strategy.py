@@ -233,3 +233,18 @@ def test_a_service_that_changes_its_type_loses_what_the_type_had() -> None:
     named = _updated(_kind("Service"), old, {"spec": {"type": "ExternalName", "externalName": "a.b"}})
     assert "clusterIP" not in named["spec"]
     assert "clusterIPs" not in named["spec"]
+
+
+def test_the_server_counts_the_templates_of_a_daemon_set() -> None:
+    kind, name = _kind("DaemonSet", "apps"), "deprecated.daemonset.template.generation"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    made = _created(kind, {"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}})
+    assert made["metadata"]["annotations"] == {name: "1"}
+    elsewhere = _updated(kind, made, {"spec": {"minReadySeconds": 3}, "metadata": {"annotations": {name: "7"}}})
+    assert elsewhere["metadata"]["annotations"] == {name: "1"}
+    changed = _updated(kind, made, {"spec": {"template": {**template, "metadata": {"labels": {"a": "c"}}}}})
+    assert changed["metadata"]["annotations"] == {name: "2"}
+    reported = _updated(kind, changed, {"status": {"numberReady": 1}, "metadata": {"annotations": {}}}, "status")
+    assert reported["metadata"]["annotations"] == {name: "2"}
+    kept = _created(kind, {"metadata": {"annotations": {name: "999"}}, "spec": {"template": template}})
+    assert kept["metadata"]["annotations"] == {name: "999"}

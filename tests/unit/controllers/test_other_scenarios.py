@@ -76,6 +76,56 @@ def test_a_daemon_set_rolls_over_node_by_node() -> None:
     control_plane.run(test)
 
 
+def test_daemon_pods_and_their_revision_tell_the_same_hash() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.DAEMON_SETS, daemon())
+        await asyncio.sleep(5)
+        (revision,) = await plane.list(resources.CONTROLLER_REVISIONS)
+        (pod,) = await plane.list(resources.PODS)
+        digest = revision["metadata"]["labels"]["controller-revision-hash"]
+        assert revision["metadata"]["name"] == f"agent-{digest}"
+        assert pod["metadata"]["labels"]["controller-revision-hash"] == digest
+        assert pod["metadata"]["labels"]["pod-template-generation"] == "1"
+
+    control_plane.run(test)
+
+
+def test_a_second_revision_of_the_same_template_restarts_nothing() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.DAEMON_SETS, daemon())
+        await asyncio.sleep(5)
+        (revision,) = await plane.list(resources.CONTROLLER_REVISIONS)
+        (pod,) = await plane.list(resources.PODS)
+        kept = {key: revision["metadata"][key] for key in ("labels", "ownerReferences")}
+        labels = {**kept["labels"], "controller-revision-hash": "other"}
+        metadata = {**kept, "name": "agent-other", "labels": labels}
+        await plane.create(resources.CONTROLLER_REVISIONS, {**revision, "metadata": metadata, "revision": 2})
+        await asyncio.sleep(10)
+        (same,) = await plane.list(resources.PODS)
+        assert same["metadata"]["uid"] == pod["metadata"]["uid"]
+        assert same["metadata"]["labels"]["controller-revision-hash"] == "other"
+
+    control_plane.run(test)
+
+
+def test_a_daemon_set_adopts_pods_and_revisions_that_another_left_behind() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.DAEMON_SETS, daemon())
+        await asyncio.sleep(5)
+        (pod,) = await plane.list(resources.PODS)
+        await plane.delete(resources.DAEMON_SETS, "agent", propagation_policy="Orphan")
+        await asyncio.sleep(5)
+        second = {**daemon(), "metadata": {"name": "heir"}}
+        await plane.create(resources.DAEMON_SETS, second)
+        await asyncio.sleep(5)
+        (revision,) = await plane.list(resources.CONTROLLER_REVISIONS)
+        (same,) = await plane.list(resources.PODS)
+        assert same["metadata"]["uid"] == pod["metadata"]["uid"]
+        assert [each["name"] for each in revision["metadata"]["ownerReferences"]] == ["heir"]
+
+    control_plane.run(test)
+
+
 def test_failed_daemon_pods_are_replaced() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         await plane.create(resources.DAEMON_SETS, daemon())

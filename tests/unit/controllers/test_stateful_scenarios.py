@@ -267,3 +267,25 @@ def test_the_retention_policy_takes_claims_along() -> None:
         assert await plane.list(resources.PERSISTENT_VOLUME_CLAIMS) == []
 
     control_plane.run(test)
+
+
+def test_a_claim_that_is_going_holds_its_identity_back() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.STATEFUL_SETS, stateful(replicas=1, has_claims=True))
+        await asyncio.sleep(5)
+        before = await plane.get(resources.PERSISTENT_VOLUME_CLAIMS, "data-db-0")
+        held = {"metadata": {"finalizers": ["example.com/held"]}}
+        await plane.patch(resources.PERSISTENT_VOLUME_CLAIMS, "data-db-0", held)
+        await plane.delete(resources.PERSISTENT_VOLUME_CLAIMS, "data-db-0")
+        await plane.delete(resources.PODS, "db-0")
+        await asyncio.sleep(10)
+        assert await pods(plane) == {}
+        messages = [each["message"] for each in await plane.list(resources.EVENTS) if each["reason"] == "FailedCreate"]
+        assert messages == ["create Pod db-0 in StatefulSet db failed error: pvc data-db-0 is being deleted"]
+        await plane.patch(resources.PERSISTENT_VOLUME_CLAIMS, "data-db-0", {"metadata": {"finalizers": None}})
+        await asyncio.sleep(10)
+        assert set(await pods(plane)) == {"db-0"}
+        after = await plane.get(resources.PERSISTENT_VOLUME_CLAIMS, "data-db-0")
+        assert after["metadata"]["uid"] != before["metadata"]["uid"]
+
+    control_plane.run(test)
