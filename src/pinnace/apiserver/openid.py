@@ -3,9 +3,11 @@
 import orjson
 
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import respond, settings
+from pinnace.apiserver import settings
 from pinnace.apiserver.authn import tokens
 from pinnace.web import messages
+
+_CACHED = ("Cache-Control", "public, max-age=3600")
 
 
 class OpenId:
@@ -24,8 +26,8 @@ class OpenId:
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": sorted({key.algorithm for key in self._issuer.keys}),
         }
-        return respond.value(body)
+        return messages.Response(200, (("Content-Type", "application/json"), _CACHED), orjson.dumps(body))
 
     async def keys(self, _: contexts.Context) -> messages.Answer:
         body = {"keys": [key.to_jwk() for key in self._issuer.keys]}
-        return messages.Response(200, (("Content-Type", "application/jwk-set+json"),), orjson.dumps(body))
+        return messages.Response(200, (("Content-Type", "application/jwk-set+json"), _CACHED), orjson.dumps(body))

@@ -144,40 +144,94 @@ def service_account(found: Causes, obj: Fields) -> None:
     metadata.create(found, obj, namespaced=True, name_rule=formats.dns_subdomain)
 
 
+_NEW_EVENTS = "events.k8s.io/v1"
+# What only the older form of an event may say, by its internal name.
+_OLD_EVENT_FIELDS = (
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+    ("deprecatedSource", "source"),
+)
+_FIXED_EVENT_FIELDS = (
+    ("regarding", "involvedObject"),
+    ("reason", "reason"),
+    ("note", "message"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+    ("type", "type"),
+    ("eventTime", "eventTime"),
+    ("action", "action"),
+    ("related", "related"),
+    ("reportingController", "reportingController"),
+    ("reportingInstance", "reportingInstance"),
+)
+
+
 def event(found: Causes, obj: Fields) -> None:
     """Both groups' events: the older form is judged leniently, as upstream does."""
     namespace_name = field.part(obj, "metadata").get("namespace") or ""
-    involved = field.part(obj, "involvedObject") or field.part(obj, "regarding")
-    wanted = involved.get("namespace") or ""
-    if (wanted and wanted != namespace_name) or (not wanted and namespace_name not in ("default", "kube-system")):
+    is_new = obj.get("apiVersion") == _NEW_EVENTS
+    wanted = field.part(obj, "regarding" if is_new else "involvedObject").get("namespace") or ""
+    alone = ("default", "kube-system") if obj.get("eventTime") else ("default",)
+    if (wanted and wanted != namespace_name) or (not wanted and namespace_name not in alone):
         found.invalid("involvedObject.namespace", wanted, "does not match event.namespace")
     found.messages("metadata.namespace", namespace_name, formats.dns_label(namespace_name))
     name = field.part(obj, "metadata").get("name") or ""
     if not name:
         found.required("metadata.name", "name or generateName is required")
-    if obj.get("eventTime") and obj.get("apiVersion") == "events.k8s.io/v1":
-        _new_event(found, obj)
+    if obj.get("eventTime"):
+        _new_event(found, obj, is_new=is_new)
+    if is_new:
+        _strict_event(found, obj)
 
 
-def _new_event(found: Causes, obj: Fields) -> None:
-    controller = obj.get("reportingController") or ""
+def _new_event(found: Causes, obj: Fields, *, is_new: bool) -> None:
+    where = "reportingController" if is_new else "reportingComponent"
+    controller = obj.get(where) or ""
     if not controller:
-        found.required("reportingController")
-    else:
-        found.messages("reportingController", controller, formats.qualified_name(controller))
+        found.required(where)
+    found.messages(where, controller, formats.qualified_name(controller))
     for name, limit in (("reportingInstance", 128), ("action", 128), ("reason", 128)):
         value = obj.get(name) or ""
         if not value:
             found.required(name)
         elif len(value) > limit:
             found.invalid(name, "", f"can have at most {limit} characters")
-    if len(obj.get("note") or "") > 1024:
+    if len(obj.get("note" if is_new else "message") or "") > 1024:
         found.invalid("message", "", "can have at most 1024 characters")
+
+
+def _strict_event(found: Causes, obj: Fields) -> None:
+    """What the newer group asks for when an event is made through it."""
+    _event_series(found, obj.get("series"))
+    if not obj.get("eventTime"):
+        found.required("eventTime")
+    if obj.get("type") not in ("Normal", "Warning"):
+        found.invalid("type", "", f"has invalid value: {obj.get('type') or ''}")
+    for name, internal in _OLD_EVENT_FIELDS:
+        if obj.get(name):
+            found.invalid(internal, "", "needs to be unset")
 
 
 def event_update(found: Causes, new: Fields, old: Fields) -> None:
     metadata.update(found, new, old)
-    event(found, new)
+    if new.get("apiVersion") != _NEW_EVENTS:
+        event(found, new)
+        return
+    for name, internal in _FIXED_EVENT_FIELDS:
+        found.unchanged(internal, new.get(name), old.get(name))
+    _event_series(found, new.get("series"))
+
+
+def _event_series(found: Causes, series: Fields | None) -> None:
+    if series is None:
+        return
+    if (series.get("count") or 0) < 2:
+        found.invalid("series.count", "", "should be at least 2")
+    if not series.get("lastObservedTime"):
+        found.required("series.lastObservedTime")
 
 
 # Nodes.
