@@ -158,14 +158,16 @@ def _resize(new: Object, old: Object) -> None:
     _only(new, old)
     spec = new["spec"] = dict(new["spec"])
     for name in ("containers", "initContainers"):
-        given = {container.get("name"): container for container in wanted_spec.get(name, ())}
         if name in spec:
-            spec[name] = [_resized(container, given.get(container.get("name"))) for container in spec[name]]
+            known = {container.get("name"): container for container in spec[name]}
+            # What was renamed, added, left out or put in another order stays so: validation refuses it.
+            spec[name] = [
+                _resized(known[given.get("name")], given) if given.get("name") in known else given
+                for given in wanted_spec.get(name, ())
+            ]
 
 
-def _resized(container: Object, given: Object | None) -> Object:
-    if given is None:
-        return container
+def _resized(container: Object, given: Object) -> Object:
     made = dict(container)
     for name in ("resources", "resizePolicy"):
         _keep(made, given, name)

@@ -411,6 +411,17 @@ def test_of_a_pods_specification_only_the_named_fields_may_change() -> None:
     ]
 
 
+def test_a_resize_renames_and_moves_no_containers() -> None:
+    two = pod(containers=[{"name": "a", "image": "i"}, {"name": "b", "image": "i"}])
+    words = "Forbidden: containers may not be renamed or reordered on resize"
+    moved = {"spec/containers/0/name": "b", "spec/containers/1/name": "a"}
+    assert changed(POD, two, moved, "resize") == [f"spec.containers[{index}].name: {words}" for index in range(2)]
+    assert changed(POD, two, {"spec/containers/1/name": "c"}, "resize") == [f"spec.containers[1].name: {words}"]
+    assert changed(POD, two, {"spec/containers": [{"name": "a", "image": "i"}]}, "resize") == [
+        "spec.containers: Forbidden: containers may not be added or removed on resize"
+    ]
+
+
 def test_ephemeral_containers_are_only_added() -> None:
     added = {"spec/ephemeralContainers": [{"name": "e", "image": "i", **_CONTAINER_DEFAULTS}]}
     assert changed(POD, pod(), added, "ephemeralcontainers") == []

@@ -449,11 +449,14 @@ def _resize(found: Causes, new: Fields, old: Fields) -> None:
         found[:] = []
         found.forbidden("", "static pods cannot be resized")
         return
+    for name in ("initContainers", "containers"):
+        if not _same_names(found, field.items(new["spec"], name), field.items(old["spec"], name), f"spec.{name}"):
+            return
     was = field.part(old, "status").get("qosClass") or qos.of(old["spec"])
     if was != qos.of(new["spec"]):
         found.invalid("spec", was, "Pod QOS Class may not change as a result of resizing")
     for name in ("initContainers", "containers"):
-        pairs = zip(field.items(new["spec"], name), field.items(old["spec"], name), strict=False)
+        pairs = zip(field.items(new["spec"], name), field.items(old["spec"], name), strict=True)
         for index, (after, before) in enumerate(pairs):
             if name == "containers" or before.get("restartPolicy") == "Always":
                 _resize_container(found, after, before, f"spec.{name}[{index}].resources")
@@ -461,6 +464,16 @@ def _resize(found: Causes, new: Fields, old: Fields) -> None:
                     found.forbidden("spec", "only cpu and memory resources are mutable")
             elif after != before:
                 found.forbidden("spec", "resources for non-sidecar init containers are immutable")
+
+
+def _same_names(found: Causes, new: list[Fields], old: list[Fields], path: str) -> bool:
+    if len(new) != len(old):
+        found.forbidden(path, "containers may not be added or removed on resize")
+        return False
+    moved = [index for index, container in enumerate(new) if container.get("name") != old[index].get("name")]
+    for index in moved:
+        found.forbidden(f"{path}[{index}].name", "containers may not be renamed or reordered on resize")
+    return not moved
 
 
 def _resize_container(found: Causes, new: Fields, old: Fields, path: str) -> None:
