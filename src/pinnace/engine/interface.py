@@ -206,6 +206,8 @@ class Mount:
     target: str
     """Absolute, in the container."""
     read_only: bool = False
+    recursive_read_only: bool = False
+    """With `read_only`: what is mounted below the source cannot be written either (Linux 5.12)."""
     no_exec: bool = False
     """Programs in it cannot be run."""
     propagation: Literal["private", "rslave", "rshared"] = "private"

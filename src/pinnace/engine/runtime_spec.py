@@ -186,6 +186,8 @@ def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str,
 def _bind(mount: interface.Mount) -> dict[str, Any]:
     propagation = {"private": "rprivate", "rslave": "rslave", "rshared": "rshared"}[mount.propagation]
     options = ["rbind", "ro" if mount.read_only else "rw", propagation, *(["noexec"] if mount.no_exec else [])]
+    if mount.read_only and mount.recursive_read_only:
+        options.append("rro")
     return _mount(mount.target, "bind", str(mount.source), *options)
 
 

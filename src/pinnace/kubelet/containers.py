@@ -229,6 +229,7 @@ def engine_mount(request: MountRequest, source: pathlib.Path) -> interface.Mount
         source=source,
         target=target if target.startswith("/") else f"/{target}",
         read_only=bool(request.mount.get("readOnly")) or request.volume.read_only,
+        recursive_read_only=podspec.is_recursively_read_only(request.mount),
         no_exec=request.volume.no_exec,
         propagation=_PROPAGATION.get(str(request.mount.get("mountPropagation")), "private"),  # type: ignore[arg-type]
     )

@@ -158,6 +158,11 @@ def _rule_matches(rule: Object, exit_code: int) -> bool:
     return inside if codes.get("operator") == "In" else not inside
 
 
+def is_recursively_read_only(mount: Object) -> bool:
+    """A volume mount; `IfPossible`: it is."""
+    return bool(mount.get("readOnly")) and mount.get("recursiveReadOnly") in ("Enabled", "IfPossible")
+
+
 def pull_policy(container: Object) -> str:
     """The API server fills it in; an object from elsewhere gets upstream's default: Always for `:latest`."""
     policy = container.get("imagePullPolicy")

@@ -9,7 +9,7 @@ HANDLERS = frozenset({"", "default", "crun", "runc"})
 
 def described() -> list[podspec.Object]:
     """The `runtimeHandlers` of the Node's status."""
-    features = {"recursiveReadOnlyMounts": False, "userNamespaces": False}
+    features = {"recursiveReadOnlyMounts": True, "userNamespaces": False}
     return [{"name": name, "features": dict(features)} for name in sorted(HANDLERS)]
 
 

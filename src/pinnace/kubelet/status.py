@@ -312,7 +312,7 @@ def _mount_status(mount: model.Object) -> model.Object:
     shown: model.Object = {"name": mount["name"], "mountPath": mount["mountPath"]}
     if mount.get("readOnly"):
         shown["readOnly"] = True
-        shown["recursiveReadOnly"] = "Disabled"
+        shown["recursiveReadOnly"] = "Enabled" if podspec.is_recursively_read_only(mount) else "Disabled"
     return shown
 
 

@@ -149,6 +149,19 @@ def test_mounts_of_the_caller_come_after_and_replace_standard_ones() -> None:
     assert built["linux"]["rootfsPropagation"] == "rslave"
 
 
+def test_read_only_may_hold_for_what_is_mounted_below_too() -> None:
+    source = pathlib.Path("/host")
+    built = build(
+        mounts=(
+            interface.Mount(source, "/a", read_only=True, recursive_read_only=True),
+            interface.Mount(source, "/b", recursive_read_only=True),
+        )
+    )
+    options = {mount["destination"]: mount["options"] for mount in built["mounts"]}
+    assert options["/a"] == ["rbind", "ro", "rprivate", "rro"]
+    assert options["/b"] == ["rbind", "rw", "rprivate"]
+
+
 def test_namespaces_and_hostname() -> None:
     built = build()
     assert built["linux"]["namespaces"] == [{"type": "pid"}, {"type": "network", "path": "/run/net"}]

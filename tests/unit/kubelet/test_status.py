@@ -213,3 +213,18 @@ def test_an_eviction_leaves_its_condition() -> None:
     )
     value = made(pods.pod(), exited("main"), memory=memory)
     assert condition(value, "DisruptionTarget") == ("True", "TerminationByKubelet", "low on memory")
+
+
+@pytest.mark.parametrize(
+    ("mount", "shown"),
+    [
+        ({}, None),
+        ({"readOnly": True}, "Disabled"),
+        ({"readOnly": True, "recursiveReadOnly": "IfPossible"}, "Enabled"),
+        ({"readOnly": True, "recursiveReadOnly": "Enabled"}, "Enabled"),
+    ],
+)
+def test_how_far_a_read_only_mount_reaches_is_told(mount: dict[str, Any], shown: str | None) -> None:
+    pod = pods.pod(containers=[pods.container("main", volumeMounts=[{"name": "v", "mountPath": "/v", **mount}])])
+    entry = made(pod, running("main"))["containerStatuses"][0]["volumeMounts"][0]
+    assert entry.get("recursiveReadOnly") == shown
