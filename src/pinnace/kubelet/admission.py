@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from pinnace.api import quantity
+from pinnace.api.validation import resources
 from pinnace.kubelet import podspec, qos
 
 
@@ -83,7 +84,8 @@ def shortage(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec
     allocatable = node.get("status", {}).get("allocatable") or {}
     for resource in _requested(pod):
         requested = qos.pod_request(pod, resource)
-        if not requested:
+        if not requested or (resource not in allocatable and resources.is_extended(resource)):
+            # What the node itself does not count may be managed for the cluster as a whole.
             continue
         read = quantity.milli if resource == "cpu" else quantity.value
         capacity = read(str(allocatable.get(resource, "0")))

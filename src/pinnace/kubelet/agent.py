@@ -75,7 +75,9 @@ class Kubelet:
         self.recorder = recorder
         self.workers: dict[str, worker.PodWorker] = {}
         self.machine = machine.resources(settings)
-        self.node = node.NodeStatus(api, engine, time, settings, recorder, self.machine)
+        self.node = node.NodeStatus(
+            api, engine, time, settings, recorder, self.machine, lambda: self._nodes.get(None, settings.node_name)
+        )
         self.pods = informer.Informer(api, resources.PODS, time, field_selector=f"spec.nodeName={settings.node_name}")
         self._services = informer.Informer(api, resources.SERVICES, time)
         self._nodes = informer.Informer(

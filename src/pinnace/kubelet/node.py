@@ -3,9 +3,10 @@
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from pinnace.api.validation import resources as quantities
 from pinnace.client import client, events, resources
 from pinnace.engine import interface
 from pinnace.kit import backoff, clock
@@ -124,6 +125,16 @@ def status(
     }
 
 
+def offered(present: client.Object) -> dict[str, str | None]:
+    """Changes of `allocatable` for the extended resources that somebody advertises in `capacity`: all of them may be used,
+    and what is no longer advertised (None) no longer is."""
+    found = present.get("status") or {}
+    capacity, allocatable = found.get("capacity") or {}, found.get("allocatable") or {}
+    gone = {name: None for name in allocatable if name not in capacity and quantities.is_extended(name)}
+    new = {name: amount for name, amount in capacity.items() if quantities.is_extended(name)}
+    return {**gone, **{name: amount for name, amount in new.items() if allocatable.get(name) != amount}}
+
+
 def _without_heartbeat(status_of_node: client.Object) -> client.Object:
     shown = [
         {key: value for key, value in entry.items() if key != "lastHeartbeatTime"}
@@ -158,8 +169,11 @@ class NodeStatus:
         settings: settings_module.Settings,
         recorder: events.EventRecorder,
         resources_of_node: parts.Machine,
+        seen: Callable[[], client.Object | None] = lambda: None,
     ) -> None:
+        """`seen`: the Node as the API has it, as far as that is known."""
         self._api = api
+        self._seen = seen
         self._engine = engine
         self._clock = time
         self._settings = settings
@@ -234,14 +248,15 @@ class NodeStatus:
         """Write the status if it changed, or was not written for long."""
         wanted = self._wanted(await self._engine.images.list())
         is_old = self._clock.monotonic() - self._written_at >= self._settings.report_seconds
-        if not is_old and _without_heartbeat(wanted) == _without_heartbeat(self._written_part(wanted)):
+        changes = offered(self._seen() or {})
+        if not is_old and not changes and _without_heartbeat(wanted) == _without_heartbeat(self._written_part(wanted)):
             return
         try:
             self.node = await self._api.patch(
                 resources.NODES,
                 None,
                 self._settings.node_name,
-                {"status": wanted},
+                {"status": {**wanted, "allocatable": {**wanted["allocatable"], **changes}}},
                 kind="strategic",
                 subresource="status",
             )

@@ -15,6 +15,7 @@ from pinnace.kubelet import (
     environment,
     eviction,
     images,
+    node,
     probes,
     qos,
     status_writer,
@@ -27,7 +28,7 @@ from pinnace.testing import pods
 NODE: dict[str, Any] = {
     "metadata": {"name": "node-1", "labels": {"zone": "a", "size": "5"}},
     "spec": {"taints": [{"key": "dead", "effect": "NoExecute"}]},
-    "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "2", "ephemeral-storage": "10Gi"}},
+    "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "2", "ephemeral-storage": "10Gi", "x.io/gpu": "1"}},
 }
 TOLERANT = [{"operator": "Exists"}]
 
@@ -41,7 +42,8 @@ ADMISSIONS: list[tuple[str, dict[str, Any], str]] = [
     ("fits", {}, ""),
     ("cpu", {"containers": [pods.container("m", resources={"requests": {"cpu": "1500m"}})]}, "OutOfcpu"),
     ("memory", {"containers": [pods.container("m", resources={"requests": {"memory": "2Gi"}})]}, "OutOfmemory"),
-    ("device", {"containers": [pods.container("m", resources={"requests": {"x.io/gpu": "1"}})]}, "OutOfx.io/gpu"),
+    ("device", {"containers": [pods.container("m", resources={"requests": {"x.io/gpu": "2"}})]}, "OutOfx.io/gpu"),
+    ("device of the cluster", {"containers": [pods.container("m", resources={"requests": {"x.io/licence": "2"}})]}, ""),
     ("selector", {"nodeSelector": {"zone": "a"}}, ""),
     ("wrong selector", {"nodeSelector": {"zone": "b"}}, "NodeAffinity"),
     ("affinity", {"affinity": affinity("size", "Gt", "4")}, ""),
@@ -356,3 +358,19 @@ def test_a_condition_that_turns_takes_its_old_reason_back() -> None:
     assert status_writer.patch({"conditions": [unready]}, {"conditions": [ready]}) == {
         "conditions": [{"type": "Ready", "status": "True", "reason": None, "message": None}]
     }
+
+
+@pytest.mark.parametrize(
+    ("capacity", "allocatable", "expected"),
+    [
+        ({"cpu": "2"}, {"cpu": "1"}, {}),
+        ({"cpu": "2", "x.io/gpu": "4"}, {"cpu": "2"}, {"x.io/gpu": "4"}),
+        ({"x.io/gpu": "4"}, {"x.io/gpu": "4"}, {}),
+        ({"x.io/gpu": "4"}, {"x.io/gpu": "2"}, {"x.io/gpu": "4"}),
+        ({"cpu": "2"}, {"cpu": "2", "x.io/gpu": "4"}, {"x.io/gpu": None}),
+    ],
+)
+def test_extended_resources_may_be_used_as_soon_as_they_are_advertised(
+    capacity: dict[str, str], allocatable: dict[str, str], expected: dict[str, str | None]
+) -> None:
+    assert node.offered({"status": {"capacity": capacity, "allocatable": allocatable}}) == expected
