@@ -11,21 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pinnace.client import client, resources
-from pinnace.controllers import actions, claims, hashing, loop, objects, replicaset, rollout
+from pinnace.controllers import actions, claims, hashing, loop, objects, replicaset, rollback, rollout, templates
 from pinnace.controllers import view as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]
 
-HASH_LABEL = "pod-template-hash"
-REVISION = "deployment.kubernetes.io/revision"
-REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
-DESIRED_REPLICAS = "deployment.kubernetes.io/desired-replicas"
-MAX_REPLICAS = "deployment.kubernetes.io/max-replicas"
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-_OWN_ANNOTATIONS = frozenset(
-    {LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS, "deprecated.deployment.rollback.to"}
-)
 NEVER = 2**31 - 1
 """A limit or deadline of this value counts as none."""
 
@@ -47,6 +38,9 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     )
     if claimed.writes:
         return claimed.writes
+    wanted = rollback.target(deployment)
+    if wanted is not None and not deployment["spec"].get("paused") and not objects.is_deleting(deployment):
+        return rollback.plan(deployment, claimed.objects, wanted)
     return _Rollout(view, deployment, claimed.objects, now).plan()
 
 
@@ -92,28 +86,10 @@ def limits_of(deployment: Object) -> rollout.Limits:
     return rollout.Limits(replicas, surge, min(unavailable, replicas))
 
 
-def is_same_template(left: Object, right: Object) -> bool:
-    """Equal but for the hash label."""
-    return objects.is_same(_without_hash(left), _without_hash(right))
-
-
-def _without_hash(template: Object) -> Object:
-    metadata = template.get("metadata") or {}
-    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key != HASH_LABEL}
-    return {**template, "metadata": {**metadata, "labels": labels}}
-
-
-def revision_of(obj: Object) -> int:
-    try:
-        return int(objects.annotations_of(obj).get(REVISION, "0"))
-    except ValueError:
-        return 0
-
-
 def find_new(deployment: Object, replica_sets: Iterable[Object]) -> Object | None:
     """The ReplicaSet of the present template; of several the oldest, so that every look finds the same."""
     for replica_set in sorted(replica_sets, key=_age):
-        if is_same_template(replica_set["spec"]["template"], deployment["spec"]["template"]):
+        if templates.is_same(replica_set["spec"]["template"], deployment["spec"]["template"]):
             return replica_set
     return None
 
@@ -159,7 +135,7 @@ class _Rollout:
         found = find_new(deployment, replica_sets)
         self._new = _as_set(found) if found else None
         self._old = [_as_set(each) for each in sorted(replica_sets, key=_age) if each is not found]
-        self._revision = str(max((revision_of(each.before) for each in self._old), default=0) + 1)
+        self._revision = str(max((templates.revision_of(each.before) for each in self._old), default=0) + 1)
         self._conditions: list[Object] = list(objects.status_of(deployment).get("conditions") or ())
         self._annotations = dict(objects.annotations_of(deployment))
         self._writes: list[actions.Action] = []
@@ -206,26 +182,22 @@ class _Rollout:
         new = self._new
         assert new is not None
         new.min_ready = int(self._deployment["spec"].get("minReadySeconds") or 0)
-        new.annotations |= self._copied_annotations()
+        new.annotations |= templates.copied_annotations(self._deployment)
         before = objects.annotations_of(new.before)
-        if revision_of(new.before) < int(self._revision):
-            if REVISION in before:
-                history = [text for text in before.get(REVISION_HISTORY, "").split(",") if text]
-                new.annotations[REVISION_HISTORY] = ",".join([*history, before[REVISION]])
-            new.annotations[REVISION] = self._revision
-        self._annotations[REVISION] = new.annotations[REVISION]
+        if templates.revision_of(new.before) < int(self._revision):
+            if templates.REVISION in before:
+                history = [text for text in before.get(templates.REVISION_HISTORY, "").split(",") if text]
+                new.annotations[templates.REVISION_HISTORY] = ",".join([*history, before[templates.REVISION]])
+            new.annotations[templates.REVISION] = self._revision
+        self._annotations[templates.REVISION] = new.annotations[templates.REVISION]
         if has_deadline(self._deployment) and self._condition("Progressing") is None:
             name = objects.name_of(new.before)
             self._set_condition("Progressing", "True", "FoundNewReplicaSet", f'Found new replica set "{name}"')
 
-    def _copied_annotations(self) -> dict[str, str]:
-        annotations = objects.annotations_of(self._deployment)
-        return {key: value for key, value in annotations.items() if key not in _OWN_ANNOTATIONS}
-
     def _is_scaling(self) -> bool:
         """Whether the wished size changed since the active ReplicaSets were last scaled."""
         for each in self._all:
-            desired = objects.annotations_of(each.before).get(DESIRED_REPLICAS, "")
+            desired = objects.annotations_of(each.before).get(templates.DESIRED_REPLICAS, "")
             if each.replicas > 0 and desired.isdigit() and int(desired) != self._limits.replicas:
                 return True
         return False
@@ -254,7 +226,7 @@ class _Rollout:
         """The newest has all replicas, and they are available."""
         if self._new is None:
             return False
-        desired = objects.annotations_of(self._new.before).get(DESIRED_REPLICAS, "")
+        desired = objects.annotations_of(self._new.before).get(templates.DESIRED_REPLICAS, "")
         wanted = self._limits.replicas
         return (
             self._new.replicas == wanted
@@ -303,7 +275,7 @@ class _Rollout:
 
     def _size_annotations(self) -> dict[str, str]:
         largest = self._limits.replicas + self._limits.max_surge
-        return {DESIRED_REPLICAS: str(self._limits.replicas), MAX_REPLICAS: str(largest)}
+        return {templates.DESIRED_REPLICAS: str(self._limits.replicas), templates.MAX_REPLICAS: str(largest)}
 
     def _clean_up(self) -> None:
         """Old ReplicaSets beyond the history limit go, the oldest revisions first."""
@@ -312,7 +284,7 @@ class _Rollout:
         surplus = len(alive) - limit
         if limit == NEVER or surplus <= 0:
             return
-        for each in sorted(alive, key=lambda each: (revision_of(each.before), _age(each.before)))[:surplus]:
+        for each in sorted(alive, key=lambda each: (templates.revision_of(each.before), _age(each.before)))[:surplus]:
             metadata = each.before["metadata"]
             is_stale = metadata.get("generation", 0) > each.status.get("observedGeneration", 0)
             if each.status.get("replicas", 0) or each.replicas or each.before["spec"].get("replicas", 1) or is_stale:
@@ -343,7 +315,7 @@ class _Rollout:
             )
         )
         self._new = _as_set(made)
-        self._annotations[REVISION] = self._revision
+        self._annotations[templates.REVISION] = self._revision
         if has_deadline(self._deployment):
             message = f'Created new replica set "{name}"'
             self._set_condition("Progressing", "True", "NewReplicaSetCreated", message)
@@ -353,13 +325,13 @@ class _Rollout:
         collisions = objects.status_of(deployment).get("collisionCount") or 0
         digest = hashing.template_hash(spec["template"], collisions)
         template_metadata = spec["template"].get("metadata") or {}
-        labels = {**(template_metadata.get("labels") or {}), HASH_LABEL: digest}
+        labels = {**(template_metadata.get("labels") or {}), templates.HASH_LABEL: digest}
         selector = spec["selector"]
         made_spec = {
             "replicas": replicas,
             "selector": {
                 **selector,
-                "matchLabels": {**(selector.get("matchLabels") or {}), HASH_LABEL: digest},
+                "matchLabels": {**(selector.get("matchLabels") or {}), templates.HASH_LABEL: digest},
             },
             "template": {**spec["template"], "metadata": {**template_metadata, "labels": labels}},
         }
@@ -373,8 +345,8 @@ class _Rollout:
                 "namespace": objects.namespace_of(deployment),
                 "labels": labels,
                 "annotations": {
-                    **self._copied_annotations(),
-                    REVISION: self._revision,
+                    **templates.copied_annotations(self._deployment),
+                    templates.REVISION: self._revision,
                     **self._size_annotations(),
                 },
                 "ownerReferences": [objects.owner_reference(deployment, resources.DEPLOYMENTS)],
@@ -405,7 +377,7 @@ class _Rollout:
         there = self._view.get(resources.REPLICA_SETS, objects.namespace_of(deployment), name)
         if there is None:
             return ()
-        if objects.is_controlled_by(there, deployment) and is_same_template(
+        if objects.is_controlled_by(there, deployment) and templates.is_same(
             there["spec"]["template"], deployment["spec"]["template"]
         ):
             return ()
@@ -584,7 +556,7 @@ class _Rollout:
 
 
 def _picture(each: _Set) -> rollout.Revision:
-    annotated = objects.annotations_of(each.before).get(MAX_REPLICAS, "")
+    annotated = objects.annotations_of(each.before).get(templates.MAX_REPLICAS, "")
     return rollout.Revision(
         name=objects.name_of(each.before),
         replicas=each.replicas,

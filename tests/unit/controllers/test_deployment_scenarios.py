@@ -215,3 +215,45 @@ def test_a_refused_pod_shows_in_conditions_and_events() -> None:
         assert len(await plane.list(resources.PODS)) == 1
 
     control_plane.run(test)
+
+
+async def roll_back(plane: control_plane.ControlPlane, revision: str) -> Object:
+    asked = {"metadata": {"annotations": {"deprecated.deployment.rollback.to": revision}}}
+    await plane.patch(resources.DEPLOYMENTS, "web", asked)
+    await asyncio.sleep(10)
+    deployment = await plane.get(resources.DEPLOYMENTS, "web")
+    assert "deprecated.deployment.rollback.to" not in deployment["metadata"]["annotations"]
+    return deployment
+
+
+def test_a_deployment_goes_back_to_the_revision_that_its_annotation_names() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        made = control_plane.workload("web", 1)
+        made["metadata"]["annotations"] = {"cause": "one"}
+        await plane.create(resources.DEPLOYMENTS, made)
+        await asyncio.sleep(5)
+        await roll_back(plane, "0")
+        for text in ("two", "three"):
+            await plane.patch(resources.DEPLOYMENTS, "web", {"metadata": {"annotations": {"cause": text}}})
+            await plane.patch(resources.DEPLOYMENTS, "web", image(text), kind="strategic")
+            await asyncio.sleep(10)
+        for revision, expected, number in (
+            ("1", "one", "4"),
+            ("0", "three", "5"),
+            ("5", "three", "5"),
+            ("9", "three", "5"),
+        ):
+            found = await roll_back(plane, revision)
+            assert found["spec"]["template"]["spec"]["containers"][0]["image"] == expected
+            assert found["metadata"]["annotations"]["cause"] == expected
+            assert found["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == number
+            assert "pod-template-hash" not in found["spec"]["template"]["metadata"]["labels"]
+            assert await pods_by_image(plane) == {expected: 1}
+        told = [each["reason"] for each in await plane.list(resources.EVENTS) if "Rollback" in each["reason"]]
+        assert sorted(set(told)) == [
+            "DeploymentRollback",
+            "DeploymentRollbackRevisionNotFound",
+            "DeploymentRollbackTemplateUnchanged",
+        ]
+
+    control_plane.run(test)
