@@ -149,8 +149,25 @@ def _reconcile(
             result += _update(service, empty, [])
         else:
             result.append(_create(service, family, [], []))
-    result += [_delete(each) for each in spare]
-    return result
+    return _reuse(service, result, spare)
+
+
+def _reuse(service: Object, writes: Iterable[actions.Action], spare: Iterable[Object]) -> list[actions.Action]:
+    """A slice that is no longer needed becomes one that is missing: it keeps its name, and watchers see one change instead of two."""
+    own: list[Object] = []
+    foreign: list[Object] = []
+    for each in spare:
+        owners = {reference["uid"] for reference in each["metadata"].get("ownerReferences") or ()}
+        (own if objects.uid_of(service) in owners else foreign).append(each)
+    result: list[actions.Action] = []
+    for write in writes:
+        if isinstance(write, actions.Create) and own:
+            present = own.pop()
+            metadata = {**present["metadata"], "labels": write.obj["metadata"]["labels"]}
+            changed = {key: write.obj[key] for key in ("endpoints", "ports")}
+            write = actions.Update(resources.ENDPOINT_SLICES, {**present, "metadata": metadata, **changed})
+        result.append(write)
+    return result + [_delete(each) for each in (*own, *foreign)]
 
 
 def _fill(service: Object, group: _Group, present: Sequence[Object]) -> tuple[list[actions.Action], int, list[Object]]:

@@ -139,6 +139,12 @@ def test_slices_and_endpoints_follow_the_pods() -> None:
         await asyncio.sleep(5)
         (found,) = await slices(plane, "web")
         assert len(found["endpoints"]) == 1
+        await plane.patch(resources.REPLICA_SETS, "web", {"spec": {"replicas": 0}})
+        await asyncio.sleep(40)
+        (without,) = await slices(plane, "web")
+        assert not without.get("endpoints")
+        names = {each["metadata"]["name"] for each in (empty, found, without)}
+        assert len(names) == 1, "the Service's slice is changed, not replaced"
         await plane.delete(resources.SERVICES, "web")
         await asyncio.sleep(5)
         assert await slices(plane, "web") == []
