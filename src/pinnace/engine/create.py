@@ -169,7 +169,7 @@ def _identity(here: machine.Machine, record: records.ContainerRecord, image: int
         passwd, group = _text(tree, "etc/passwd"), _text(tree, "etc/group")
     try:
         identity = users.resolve(
-            security.user or image.user,
+            users.chosen(security.user, image.user),
             security.supplemental_groups,
             passwd,
             group,

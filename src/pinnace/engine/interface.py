@@ -216,7 +216,7 @@ class Mount:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Security:
     user: str = ""
-    """`uid`, `uid:gid`, `name` or `name:group`, looked up in the image; "": the image's own."""
+    """`uid`, `uid:gid`, `name` or `name:group`, looked up in the image; "": the image's own, `:group`: that one in another group."""
     supplemental_groups: tuple[int, ...] = ()
     image_groups: bool | None = None
     """Whether the groups that the image's /etc/group has the user in are added; None: unless `user` names a group."""

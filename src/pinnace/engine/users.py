@@ -37,6 +37,13 @@ def resolve(
     return Identity(uid, gid, tuple(dict.fromkeys((gid, *groups, *supplemental))), home or "/")
 
 
+def chosen(wanted: str, of_image: str) -> str:
+    """What a container's `user` comes to: the image's own where none is wanted, or where only a group is (`:group`)."""
+    if wanted.startswith(":"):
+        return of_image.partition(":")[0] + wanted
+    return wanted or of_image
+
+
 def _find_user(wanted: str, passwd: str) -> tuple[int, int, str, str]:
     for fields in _rows(passwd, 6):
         if wanted == fields[0] or (wanted.isdigit() and fields[2] == str(int(wanted))):

@@ -145,9 +145,8 @@ def security(pod: podspec.Object, container: podspec.Object, profiles: pathlib.P
 
 
 def _user(user: object, group: object) -> str:
-    if user is None:
-        return ""
-    return f"{user}:{group}" if group is not None else str(user)
+    name = "" if user is None else str(user)
+    return f"{name}:{group}" if group is not None else name
 
 
 def _capability(name: str) -> str:

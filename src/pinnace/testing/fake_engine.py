@@ -20,7 +20,7 @@ import signal as signals
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
-from pinnace.engine import interface
+from pinnace.engine import interface, users
 from pinnace.kit import clock
 
 Output = Callable[[Literal["stdout", "stderr"], bytes], None]
@@ -556,7 +556,7 @@ class FakeEngine:
         if spec.sandbox is not None and spec.sandbox not in self.host.sandboxes:
             raise interface.NoSuchObject(f"no sandbox {spec.sandbox!r}")
         image = await self.images.get(spec.image)
-        user = spec.security.user or image.user
+        user = users.chosen(spec.security.user, image.user)
         if spec.security.run_as_non_root and user.partition(":")[0] in ("", "0", "root"):
             raise interface.StartError("container has runAsNonRoot and image will run as root")
         if spec.pid_of and not self.host.find(spec.pid_of).status.is_alive:

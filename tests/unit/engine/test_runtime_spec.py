@@ -162,6 +162,19 @@ def test_read_only_may_hold_for_what_is_mounted_below_too() -> None:
     assert options["/b"] == ["rbind", "rw", "rprivate"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "of_image", "expected"),
+    [("", "app:web", "app:web"), ("7", "app", "7"), (":9", "app:web", "app:9"), (":9", "", ":9"), ("", "", "")],
+)
+def test_a_group_alone_leaves_the_user_to_the_image(wanted: str, of_image: str, expected: str) -> None:
+    assert users.chosen(wanted, of_image) == expected
+
+
+def test_a_group_without_a_user_is_roots() -> None:
+    identity = users.resolve(":9", (), "root:x:0:0:root:/root:/bin/sh\n", "")
+    assert (identity.uid, identity.gid, identity.home) == (0, 9, "/root")
+
+
 def test_namespaces_and_hostname() -> None:
     built = build()
     assert built["linux"]["namespaces"] == [{"type": "pid"}, {"type": "network", "path": "/run/net"}]
