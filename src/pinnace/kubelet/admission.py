@@ -3,8 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-from pinnace.api import quantity
-from pinnace.api.validation import resources
+from pinnace.api import quantity, resource_names
 from pinnace.kubelet import podspec, qos
 
 
@@ -84,7 +83,7 @@ def shortage(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec
     allocatable = node.get("status", {}).get("allocatable") or {}
     for resource in _requested(pod):
         requested = qos.pod_request(pod, resource)
-        if not requested or (resource not in allocatable and resources.is_extended(resource)):
+        if not requested or (resource not in allocatable and resource_names.is_extended(resource)):
             # What the node itself does not count may be managed for the cluster as a whole.
             continue
         read = quantity.milli if resource == "cpu" else quantity.value
@@ -120,9 +119,12 @@ def _affinity_matches(pod: podspec.Object, node: podspec.Object) -> bool:
     affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
-    if not affinity:
-        return True
-    return any(_term_matches(term, node) for term in affinity.get("nodeSelectorTerms") or ())
+    return not affinity or selects(affinity, node)
+
+
+def selects(selector: podspec.Object, node: podspec.Object) -> bool:
+    """Whether a node selector (of a pod's affinity, of a volume) takes the node."""
+    return any(_term_matches(term, node) for term in selector.get("nodeSelectorTerms") or ())
 
 
 def _term_matches(term: podspec.Object, node: podspec.Object) -> bool:

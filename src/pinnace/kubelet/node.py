@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pinnace.api.validation import resources as quantities
+from pinnace.api import resource_names
 from pinnace.client import client, events, resources
 from pinnace.engine import interface
 from pinnace.kit import backoff, clock
@@ -130,8 +130,8 @@ def offered(present: client.Object) -> dict[str, str | None]:
     and what is no longer advertised (None) no longer is."""
     found = present.get("status") or {}
     capacity, allocatable = found.get("capacity") or {}, found.get("allocatable") or {}
-    gone = {name: None for name in allocatable if name not in capacity and quantities.is_extended(name)}
-    new = {name: amount for name, amount in capacity.items() if quantities.is_extended(name)}
+    gone = {name: None for name in allocatable if name not in capacity and resource_names.is_extended(name)}
+    new = {name: amount for name, amount in capacity.items() if resource_names.is_extended(name)}
     return {**gone, **{name: amount for name, amount in new.items() if allocatable.get(name) != amount}}
 
 

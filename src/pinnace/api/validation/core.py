@@ -4,7 +4,7 @@ import base64
 
 import orjson
 
-from pinnace.api import labels, quantity, selectors
+from pinnace.api import labels, quantity, resource_names, selectors
 from pinnace.api.validation import field, formats, metadata, placement, pods, resources
 
 Fields = field.Fields
@@ -401,7 +401,7 @@ def _limit_order(found: Causes, amounts: dict[str, str | None], key: str, path: 
     if (
         default is not None
         and request is not None
-        and not resources.allows_overcommit(key)
+        and not resource_names.allows_overcommit(key)
         and quantity.compare(default, request)
     ):
         found.invalid(

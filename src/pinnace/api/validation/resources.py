@@ -2,7 +2,7 @@
 
 import re
 
-from pinnace.api import quantity
+from pinnace.api import quantity, resource_names
 from pinnace.api.validation import field, formats
 
 Fields = field.Fields
@@ -29,21 +29,8 @@ STANDARD_QUOTA = _STANDARD_CONTAINER | _OF_PODS | _INTEGERS | {"requests.storage
 POD_LEVEL = ("cpu", "memory")
 
 
-def is_huge_page(name: str) -> bool:
-    return name.startswith("hugepages-")
-
-
-def is_native(name: str) -> bool:
-    prefix, slash, _ = name.partition("/")
-    return not slash or prefix == "kubernetes.io" or prefix.endswith(".kubernetes.io")
-
-
-def is_extended(name: str) -> bool:
-    return not is_native(name) and not name.startswith("requests.") and not formats.qualified_name(f"requests.{name}")
-
-
-def allows_overcommit(name: str) -> bool:
-    return is_native(name) and not is_huge_page(name)
+def _is_extended(name: str) -> bool:
+    return resource_names.is_extended(name) and not formats.qualified_name(f"requests.{name}")
 
 
 def name(found: Causes, value: str, path: str) -> bool:
@@ -52,7 +39,12 @@ def name(found: Causes, value: str, path: str) -> bool:
     found.messages(path, value, messages)
     if messages:
         return False
-    if "/" not in value and value not in _STANDARD and value not in STANDARD_QUOTA and not is_huge_page(value):
+    if (
+        "/" not in value
+        and value not in _STANDARD
+        and value not in STANDARD_QUOTA
+        and not resource_names.is_huge_page(value)
+    ):
         found.invalid(path, value, "must be a standard resource type or fully qualified")
         return False
     return True
@@ -61,9 +53,9 @@ def name(found: Causes, value: str, path: str) -> bool:
 def container_name(found: Causes, value: str, path: str) -> None:
     name(found, value, path)
     if "/" not in value:
-        if value not in _STANDARD_CONTAINER and not is_huge_page(value):
+        if value not in _STANDARD_CONTAINER and not resource_names.is_huge_page(value):
             found.invalid(path, value, "must be a standard resource for containers")
-    elif not is_native(value) and not is_extended(value):
+    elif not resource_names.is_native(value) and not _is_extended(value):
         found.invalid(path, value, "doesn't follow extended resource name standard")
 
 
@@ -72,14 +64,14 @@ def quota_name(found: Causes, value: str, path: str) -> None:
         return
     name(found, value, path)
     bare = value.removeprefix("requests.").removeprefix("limits.")
-    if "/" not in value and value not in STANDARD_QUOTA and not is_huge_page(bare):
+    if "/" not in value and value not in STANDARD_QUOTA and not resource_names.is_huge_page(bare):
         found.invalid(path, value, "must be a standard resource for quota")
 
 
 def amount(found: Causes, resource: str, value: str, path: str) -> None:
     if quantity.parse(value) < 0:
         found.invalid(path, value, field.NOT_NEGATIVE)
-    if (resource in _INTEGERS or is_extended(resource)) and quantity.milli(value) % 1000:
+    if (resource in _INTEGERS or _is_extended(resource)) and quantity.milli(value) % 1000:
         found.invalid(path, value, "must be an integer")
 
 
@@ -104,25 +96,25 @@ def container(found: Causes, requirements: Fields, claims: frozenset[str], path:
         _request_within_limit(found, key, value, limits.get(key), path)
         _huge_page_multiple(found, key, value, here)
     names = {*limits, *requests}
-    if any(is_huge_page(key) for key in names) and not names & {"cpu", "memory"}:
+    if any(resource_names.is_huge_page(key) for key in names) and not names & {"cpu", "memory"}:
         found.forbidden(path, "HugePages require cpu or memory")
     _claims(found, field.items(requirements, "claims"), claims, f"{path}.claims")
 
 
 def _request_within_limit(found: Causes, key: str, value: str, limit: str | None, path: str) -> None:
     if limit is None:
-        if not allows_overcommit(key):
+        if not resource_names.allows_overcommit(key):
             found.required(f"{path}.limits", "Limit must be set for non overcommitable resources")
         return
     order = quantity.compare(value, limit)
-    if order and not allows_overcommit(key):
+    if order and not resource_names.allows_overcommit(key):
         found.invalid(f"{path}.requests", value, f"must be equal to {key} limit of {limit}")
     elif order > 0:
         found.invalid(f"{path}.requests", value, f"must be less than or equal to {key} limit of {limit}")
 
 
 def _huge_page_multiple(found: Causes, key: str, value: str, path: str) -> None:
-    if not is_huge_page(key):
+    if not resource_names.is_huge_page(key):
         return
     size = key.removeprefix("hugepages-")
     unit = quantity.value(size) if re.fullmatch(r"[0-9]+[KMGTPE]?i?", size) else 0
