@@ -35,9 +35,11 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
-    """A descriptor for `path` inside the tree whose directory descriptor is `root`; symlinks are followed inside. Raises OSError."""
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+def open_in_root(root: int, path: str, flags: int, mode: int = 0, resolve: int = RESOLVE_IN_ROOT) -> int:
+    """A descriptor for `path` inside the tree whose directory descriptor is `root`; symlinks are followed inside. Raises OSError.
+
+    `resolve`: RESOLVE_BENEATH refuses (EXDEV) what would lead outside instead of stopping at the root."""
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve | RESOLVE_NO_MAGICLINKS)
     for _ in range(100):
         try:
             return libc.syscall(
@@ -86,6 +88,10 @@ class Tree:
     def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
         """Follows symlinks inside the tree. The caller closes it. Raises OSError."""
         return open_in_root(self.root, path, flags, mode)
+
+    def open_beneath(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """As `open`, but a path or a symlink that points outside is refused (EXDEV) instead of being taken as one of the tree."""
+        return open_in_root(self.root, path, flags, resolve=RESOLVE_BENEATH)
 
     def read(self, path: str, limit: int = 16 << 20) -> bytes:
         """The content of a regular file (never of a device or fifo, which could block). Raises OSError, ValueError beyond `limit`."""

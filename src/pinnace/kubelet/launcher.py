@@ -158,7 +158,7 @@ def _mounts(
                 / step.name
                 / str(request.index)
             )
-            source = subpath.bind(request.volume, request.sub_path, place, shared.volumes.mounts)
+            source = _bind_part(request, container, place, shared)
         mounts.append(containers.engine_mount(request, source))
     targets = {mount.target for mount in mounts}
     folder = shared.settings.pod_dir(podspec.uid(pod))
@@ -167,6 +167,18 @@ def _mounts(
     if path and path not in targets:
         mounts.append(interface.Mount(termination_file(folder, step.name, step.attempt, make=True), str(path)))
     return tuple(mounts)
+
+
+def _bind_part(
+    request: containers.MountRequest, container: podspec.Object, place: pathlib.Path, shared: parts.Parts
+) -> pathlib.Path:
+    """Raises VolumeError. What is wrong with the path is for the log alone: it could tell a user about the host's files."""
+    try:
+        return subpath.bind(request.volume, request.sub_path, place, shared.volumes.mounts)
+    except (volumes.VolumeError, OSError) as error:
+        text = f'failed to prepare subPath for volumeMount "{request.mount["name"]}" of container "{container["name"]}"'
+        log.warning("%s: %s", text, error)
+        raise volumes.VolumeError(text) from error
 
 
 def termination_file(folder: pathlib.Path, name: str, attempt: int, *, make: bool = False) -> pathlib.Path:

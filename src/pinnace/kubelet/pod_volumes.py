@@ -72,8 +72,7 @@ class PodVolumes:
             self._flights.retry_at[KEY] = self._shared.time.monotonic() + RETRY_SECONDS
 
     def _tell(self, error: manager.VolumesFailed) -> None:
-        for name, why in error.failures.items():
-            text = f'MountVolume.SetUp failed for volume "{name}" : {why}'
+        for text in error.failures.values():
             self._shared.recorder.warning(self._state.pod, "FailedMount", text)
 
     async def _show_image(self, source: podspec.Object, folder: pathlib.Path) -> None:

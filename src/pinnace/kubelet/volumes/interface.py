@@ -12,7 +12,14 @@ from pinnace.kubelet import settings as settings_module
 
 
 class VolumeError(Exception):
-    """The volume cannot be set up now; the text is upstream's, without its `MountVolume.SetUp failed …` prefix. Tried again."""
+    """The volume cannot be set up now; the text is upstream's, without its `MountVolume.SetUp failed …` prefix. Tried again.
+
+    `step`: what failed, where it was not that; `volume`: the persistent volume's name, by which its failures are told."""
+
+    def __init__(self, text: str, *, step: str = "MountVolume.SetUp failed", volume: str = "") -> None:
+        super().__init__(text)
+        self.step = step
+        self.volume = volume
 
 
 class Mounts(Protocol):

@@ -11,10 +11,10 @@ from pinnace.kubelet.volumes import empty_dir, host_path, image, interface, pers
 
 
 class VolumesFailed(Exception):
-    """Some volumes could not be set up: name -> why. `waiting`: what the containers show meanwhile, if not that they are being made."""
+    """Some volumes could not be set up: name -> why, in full. `waiting`: what the containers show meanwhile, if not that they are being made."""
 
     def __init__(self, failures: Mapping[str, str], waiting: model.Waiting | None = None) -> None:
-        super().__init__("; ".join(f'volume "{name}": {why}' for name, why in failures.items()))
+        super().__init__("; ".join(failures.values()))
         self.failures = dict(failures)
         self.waiting = waiting
 
@@ -41,7 +41,7 @@ class Volumes:
         waiting: model.Waiting | None = None
         for volume, result in zip(volumes, results, strict=True):
             if isinstance(result, interface.VolumeError | OSError):
-                failures[volume["name"]] = str(result)
+                failures[volume["name"]] = _told(volume["name"], result)
                 waiting = result.waiting if isinstance(result, image.ImageVolumeError) else waiting
             elif isinstance(result, BaseException):
                 raise result
@@ -84,3 +84,9 @@ class Volumes:
             return await empty_dir.mount(context, name, volume.get("emptyDir") or {}), None
         kind = next(iter(set(volume) - {"name"}))
         raise interface.VolumeError(f"no volume plugin matched: this node has none for {kind}")
+
+
+def _told(name: str, error: interface.VolumeError | OSError) -> str:
+    if not isinstance(error, interface.VolumeError):
+        error = interface.VolumeError(str(error))
+    return f'{error.step} for volume "{error.volume or name}" : {error}'

@@ -1,11 +1,14 @@
-"""persistentVolumeClaim and ephemeral: the folder of the persistent volume that a claim is bound to (local or hostPath)."""
+"""persistentVolumeClaim and ephemeral: the folder of the persistent volume that a claim is bound to (local or hostPath).
+
+fsGroup is for local volumes alone: the files of a hostPath volume are the host's, and what is mounted read-only stays as it is.
+"""
 
 import os
 import pathlib
 import stat
 
 from pinnace.client import client, resources
-from pinnace.kubelet import podspec
+from pinnace.kubelet import admission, podspec
 from pinnace.kubelet.volumes import host_path, interface
 
 LOCAL_VOLUME = "pinnace.dev/local-volume"
@@ -44,10 +47,30 @@ async def mount(context: interface.Context, volume: podspec.Object) -> interface
         persistent = await context.api.get(resources.PERSISTENT_VOLUMES, None, claim["spec"]["volumeName"])
     except client.ApiError as error:
         raise interface.VolumeError(f"error processing PVC {podspec.namespace(pod)}/{name}: {error}") from error
-    path = await _path(context, persistent)
+    await _require_node(context, persistent)
+    path = _path(context, persistent)
     read_only = bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
-    own_tree(path, interface.fs_group(pod), _changes_on_mismatch_only(pod))
+    if not read_only and not persistent["spec"].get("hostPath"):
+        own_tree(path, interface.fs_group(pod), _changes_on_mismatch_only(pod))
     return interface.Volume(path, read_only=read_only)
+
+
+async def _require_node(context: interface.Context, persistent: podspec.Object) -> None:
+    """A pod may come here without the scheduler's judgement; the folder of that path on this node is not the one that is meant."""
+    required = (persistent["spec"].get("nodeAffinity") or {}).get("required")
+    is_ours = (persistent["metadata"].get("annotations") or {}).get(LOCAL_VOLUME) == context.facts.node_name
+    if required is None or is_ours:
+        return
+    try:
+        node = await context.api.get(resources.NODES, None, context.facts.node_name)
+    except client.ApiError as error:
+        raise interface.VolumeError(f"failed to get node {context.facts.node_name}: {error}") from error
+    if not admission.selects(required, node):
+        raise interface.VolumeError(
+            "no matching NodeSelectorTerms",
+            step="MountVolume.NodeAffinity check failed",
+            volume=persistent["metadata"]["name"],
+        )
 
 
 def _is_owned_by(claim: podspec.Object, pod: podspec.Object) -> bool:
@@ -59,7 +82,7 @@ def _changes_on_mismatch_only(pod: podspec.Object) -> bool:
     return (pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy") == "OnRootMismatch"
 
 
-async def _path(context: interface.Context, persistent: podspec.Object) -> pathlib.Path:
+def _path(context: interface.Context, persistent: podspec.Object) -> pathlib.Path:
     spec = persistent["spec"]
     annotations = persistent["metadata"].get("annotations") or {}
     if spec.get("hostPath"):
@@ -68,7 +91,7 @@ async def _path(context: interface.Context, persistent: podspec.Object) -> pathl
             make_folder(path, context.settings.volumes_dir)
         else:
             host_path.check(path, spec["hostPath"].get("type") or "")
-        return path
+        return path.resolve()
     if not spec.get("local"):
         raise interface.VolumeError(
             f'no volume plugin matched for PersistentVolume "{persistent["metadata"]["name"]}": '
@@ -78,8 +101,12 @@ async def _path(context: interface.Context, persistent: podspec.Object) -> pathl
     if LOCAL_VOLUME in annotations:
         make_folder(path, context.settings.volumes_dir)
     elif not path.exists():
-        raise interface.VolumeError(f'path "{path}" does not exist')
-    return path
+        raise interface.VolumeError(
+            f'path "{path}" does not exist',
+            step="MountVolume.NewMounter initialization failed",
+            volume=persistent["metadata"]["name"],
+        )
+    return path.resolve()
 
 
 def make_folder(path: pathlib.Path, root: pathlib.Path) -> None:

@@ -1,7 +1,7 @@
 """subPath: a part of a volume, which containers may fill with links while it is looked up.
 
-The part is opened inside the volume (no link leads out of it), and what was opened is bind-mounted to a place of the agent's own:
-the container gets exactly that file or folder, whatever happens to its name afterwards.
+The part is opened inside the volume (a link that leads out of it is refused), and what was opened is bind-mounted to a place of the
+agent's own: the container gets exactly that file or folder, whatever happens to its name afterwards.
 """
 
 import os
@@ -23,14 +23,14 @@ def bind(volume: interface.Volume, sub_path: str, place: pathlib.Path, mounts: i
     check(sub_path)
     with paths.Tree(volume.path) as tree:
         try:
-            descriptor = tree.open(sub_path, os.O_PATH)
+            descriptor = tree.open_beneath(sub_path, os.O_PATH)
         except FileNotFoundError:
             if volume.read_only:
                 raise interface.VolumeError(
                     f"failed to create subPath directory for {sub_path}: read-only volume"
                 ) from None
             _make(tree, sub_path, stat.S_IMODE(volume.path.stat().st_mode))
-            descriptor = tree.open(sub_path, os.O_PATH)
+            descriptor = tree.open_beneath(sub_path, os.O_PATH)
         try:
             is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
             place.parent.mkdir(parents=True, exist_ok=True)
