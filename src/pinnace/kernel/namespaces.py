@@ -162,8 +162,8 @@ def enter_or_create_mount_namespace(folder: pathlib.Path) -> bool:
     """The process enters the mount namespace pinned in `folder`, made now if there is none. Returns whether it was made.
 
     Call at the start of a process, before it has threads: a thread that exists already stays where it is. Mounts of the
-    machine made later show inside, ours never show outside. Where the cgroup hierarchies are hybrid, `unified` is unmounted
-    inside: an OCI runtime then sees plain v1, whose limits work.
+    machine made later show inside, ours never show outside; containers that ask for it (mount propagation) see each other's.
+    Where the cgroup hierarchies are hybrid, `unified` is unmounted inside: an OCI runtime then sees plain v1, whose limits work.
     """
     pin = folder / "ns"
     created = not is_pinned(pin)
@@ -226,6 +226,8 @@ def _settle() -> None:
     entries = mounts.read_mounts()
     if any(entry.filesystem == "cgroup" for entry in entries):
         _hide_unified(entries)
+    # Shared among those that are born of this namespace: what a container mounts may reach others that ask for it, never the machine.
+    mounts.set_propagation(pathlib.Path("/"), "shared", recursive=True)
 
 
 def _hide_unified(entries: Sequence[mounts.MountEntry]) -> None:

@@ -116,6 +116,28 @@ def test_mounts(in_world, tmp_path: pathlib.Path) -> None:
     in_world(test)
 
 
+def test_mounts_reach_other_containers_where_both_ask_for_it(in_world, tmp_path: pathlib.Path) -> None:
+    """What a container mounts below a shared volume shows in those that follow it, nowhere else, and nothing of theirs comes back."""
+
+    async def test(world) -> None:
+        source = tmp_path / "source"
+        source.mkdir()
+        security = interface.Security(privileged=True)
+        for name, propagation in (("master", "rshared"), ("slave", "rslave"), ("loner", "private")):
+            mounts = (interface.Mount(source, "/v", propagation=propagation),)
+            await world.run(name, "sleep 1000", mounts=mounts, security=security)
+        for name in ("master", "slave", "loner"):
+            script = f"mkdir -p /v/{name} && mount -t tmpfs x /v/{name} && touch /v/{name}/file"
+            assert await world.exec(name, "sh", "-c", script) == (0, "")
+        for name, seen in (("master", "master"), ("slave", "master slave"), ("loner", "loner")):
+            _, found = await world.exec(name, "sh", "-c", "cd /v; echo $(ls -d */file)")
+            assert found.split() == [f"{each}/file" for each in seen.split()]
+        assert (source / "master/file").exists(), "the agent sees what is mounted, as a kubelet does"
+        assert not (source / "slave/file").exists()
+
+    in_world(test)
+
+
 def test_a_symlink_in_the_image_does_not_redirect_mounts(in_world, tmp_path: pathlib.Path) -> None:
     """A mount onto a path that the container made a symlink to `/..` stays in the container."""
 
