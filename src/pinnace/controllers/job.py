@@ -171,8 +171,9 @@ class _Sync:
             result += self._delete(self._active, keeps_count=True)
         elif not objects.is_deleting(self._job):
             result += self._manage()
-            self._note_suspension()
             end = self._completion()
+            if end is None:
+                self._note_suspension()
         result += self._finish(end)
         return result
 
@@ -218,14 +219,12 @@ class _Sync:
         return float(limit) - objects.seconds_since(self._start_time, self._now)
 
     def _completion(self) -> _End | None:
-        if self._is_suspended:
-            return None
         reached = _End("SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods")
         completions = self._spec.get("completions")
         if completions is None:
             # A work queue: one success means there is no more work; the others finish what they have.
             return reached if self._succeeded > 0 and not self._active else None
-        return reached if self._succeeded >= completions else None
+        return reached if self._succeeded >= completions and not self._active else None
 
     # -- pods
 
@@ -344,6 +343,8 @@ class _Sync:
             if present is None or present["status"] != "True":
                 self._set_condition("Suspended", "True", "JobSuspended", "Job suspended")
                 self._events.append(actions.normal(self._job, "Suspended", "Job suspended"))
+            # What is suspended has not started: its template may be changed, and no deadline runs.
+            self._start_time = None
         elif present is not None and present["status"] == "True":
             self._set_condition("Suspended", "False", "JobResumed", "Job resumed")
             self._events.append(actions.normal(self._job, "Resumed", "Job resumed"))

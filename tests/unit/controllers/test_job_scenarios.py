@@ -158,10 +158,21 @@ def test_a_suspended_job_has_no_pods_and_its_ended_ones_are_no_failures() -> Non
         assert await plane.list(resources.PODS) == []
         assert found["status"].get("failed", 0) == 0
         assert conditions(found) == [("Suspended", "JobSuspended")]
+        assert "startTime" not in found["status"]
         await plane.patch(resources.JOBS, "work", {"spec": {"suspend": False}})
         await asyncio.sleep(10)
         assert len(await plane.list(resources.PODS)) == 2
         assert conditions(await plane.get(resources.JOBS, "work")) == [("Suspended", "JobResumed")]
+
+    control_plane.run(test)
+
+
+def test_a_suspended_job_with_nothing_to_do_is_complete() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.JOBS, job(completions=0, suspend=True))
+        await asyncio.sleep(5)
+        found = await plane.get(resources.JOBS, "work")
+        assert ("Complete", "CompletionsReached") in conditions(found)
 
     control_plane.run(test)
 

@@ -15,6 +15,7 @@ from pinnace.api.validation import (
     core,
     field,
     formats,
+    job_status,
     metadata,
     networking,
     pods,
@@ -192,7 +193,7 @@ _STATUS: dict[tuple[str, str], Update] = {
     ("apps", "DaemonSet"): apps.daemon_set_status,
     ("apps", "StatefulSet"): apps.stateful_set_status,
     ("", "ReplicationController"): apps.replica_set_status,
-    ("batch", "Job"): batch.job_status,
+    ("batch", "Job"): job_status.update,
     ("policy", "PodDisruptionBudget"): policy.disruption_budget_status,
     ("certificates.k8s.io", "CertificateSigningRequest"): certificates.update,
 }

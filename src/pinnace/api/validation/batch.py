@@ -20,7 +20,7 @@ _COUNTS = (
     "backoffLimitPerIndex",
     "maxFailedIndexes",
 )
-# What may still change in the template of a suspended job that never started.
+# What may still change in the template of a suspended job of which nothing runs, beside resources.
 _SUSPENDED_MUTABLE = ("nodeSelector", "tolerations", "schedulingGates", "affinity")
 
 
@@ -186,28 +186,43 @@ def _template_update(found: Causes, new: Fields, old: Fields) -> None:
     after, before = field.part(field.part(new, "spec"), "template"), field.part(field.part(old, "spec"), "template")
     if after == before:
         return
-    never_started = field.part(old, "spec").get("suspend") and not field.part(old, "status").get("startTime")
-    if never_started:
-        before = {
-            **before,
-            "metadata": {**field.part(before, "metadata")},
-            "spec": {**field.part(before, "spec")},
-        }
-        for section, names in (("metadata", ("labels", "annotations")), ("spec", _SUSPENDED_MUTABLE)):
-            for name in names:
-                value = field.part(after, section).get(name)
-                if value is None:
-                    before[section].pop(name, None)
-                else:
-                    before[section][name] = value
+    if _is_at_rest(old):
+        before = _with_changes(before, after)
     if after != before:
         found.invalid("spec.template", after, field.IMMUTABLE)
 
 
-def job_status(found: Causes, new: Fields, old: Fields) -> None:
-    metadata.update(found, new, old)
-    for name in ("active", "succeeded", "failed", "ready", "terminating"):
-        found.not_negative(f"status.{name}", field.part(new, "status").get(name))
+def _is_at_rest(old: Fields) -> bool:
+    """Suspended, and nothing of it runs: it never started, or the controller says that it has stopped it."""
+    status = field.part(old, "status")
+    if not field.part(old, "spec").get("suspend") or status.get("active"):
+        return False
+    conditions = field.items(status, "conditions")
+    is_stopped = any(each.get("type") == "Suspended" and each.get("status") == "True" for each in conditions)
+    return is_stopped or not status.get("startTime")
+
+
+def _with_changes(before: Fields, after: Fields) -> Fields:
+    """`before` with what may change taken from `after`."""
+    made = {**before, "metadata": {**field.part(before, "metadata")}, "spec": {**field.part(before, "spec")}}
+    for section, names in (("metadata", ("labels", "annotations")), ("spec", _SUSPENDED_MUTABLE)):
+        for name in names:
+            _take(made[section], field.part(after, section), name)
+    for kind in ("containers", "initContainers"):
+        given = {each.get("name"): each for each in field.items(field.part(after, "spec"), kind)}
+        if made["spec"].get(kind):
+            containers = [{**each} for each in made["spec"][kind]]
+            for each in containers:
+                _take(each, given.get(each.get("name"), each), "resources")
+            made["spec"][kind] = containers
+    return made
+
+
+def _take(into: Fields, source: Fields, name: str) -> None:
+    if source.get(name) is None:
+        into.pop(name, None)
+    else:
+        into[name] = source[name]
 
 
 def cron_job(found: Causes, obj: Fields) -> None:

@@ -26,6 +26,10 @@ class Causes(list[errors.Cause]):
     def invalid(self, path: str, value: Any, detail: str) -> None:
         self._add("FieldValueInvalid", path, f"Invalid value: {shown(value)}", detail)
 
+    def contradictory(self, path: str, detail: str) -> None:
+        """Invalid as a whole: no one value is to blame, so none is shown."""
+        self._add("FieldValueInvalid", path, "Invalid value", detail)
+
     def not_supported(self, path: str, value: Any, supported: Iterable[str]) -> None:
         quoted = ", ".join(shown(name) for name in supported)
         detail = f"supported values: {quoted}" if quoted else ""
