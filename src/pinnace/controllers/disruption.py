@@ -56,7 +56,8 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     }
     if promised:
         status["disruptedPods"] = promised
-    result = _update(budget, status)
+    empty = [] if pods else [actions.normal(budget, "NoPods", "No matching pods found")]
+    result = [*empty, *_update(budget, status)]
     return [*result, actions.Requeue(wait)] if wait else result
 
 

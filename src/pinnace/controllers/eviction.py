@@ -102,6 +102,7 @@ def _disrupted(
         "reason": reason,
         "message": message,
         "lastTransitionTime": clock.rfc3339(now),
+        "observedGeneration": pod["metadata"].get("generation", 0),
     }
     status: Object = {"conditions": [condition]}
     if is_failed:

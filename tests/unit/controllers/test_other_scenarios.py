@@ -213,6 +213,9 @@ def test_a_budget_says_how_many_pods_may_go() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         budget = {"metadata": {"name": "web"}, "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}}
         await plane.create(resources.POD_DISRUPTION_BUDGETS, budget)
+        await asyncio.sleep(2)
+        told = {(each["reason"], each["message"]) for each in await plane.list(resources.EVENTS)}
+        assert ("NoPods", "No matching pods found") in told
         await plane.create(resources.DEPLOYMENTS, control_plane.workload("web", 3))
         await asyncio.sleep(10)
         status = (await plane.get(resources.POD_DISRUPTION_BUDGETS, "web"))["status"]
