@@ -231,6 +231,8 @@ class Security:
     seccomp_unconfined: bool = False
     seccomp_profile: pathlib.Path | None = None
     """A file with a filter of the caller's own (`linux.seccomp` of the runtime specification), in place of the default one."""
+    apparmor_profile: str = ""
+    """Of those that the kernel has loaded; "": none."""
     masked_paths: bool = True
 
 

@@ -120,6 +120,8 @@ def process(spec: interface.ContainerSpec, image: interface.Image, around: Surro
         ),
         "noNewPrivileges": security.no_new_privileges,
     }
+    if security.apparmor_profile:
+        result["apparmorProfile"] = security.apparmor_profile
     if around.can_raise_limits:
         result["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": NOFILE, "hard": NOFILE}]
     wanted = spec.resources.oom_score_adj

@@ -14,8 +14,12 @@ class Rejection:
     message: str
 
 
-def admit(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
+def admit(
+    pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object], *, has_apparmor: bool = False
+) -> Rejection | None:
     """`others`: the pods that this node runs already (terminal ones left out)."""
+    if not has_apparmor and wants_apparmor(pod):
+        return _refuse("AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host")
     for check in (_operating_system, _sysctls, _resources, _selector, _ports, _taints):
         rejection = check(pod, node, others)
         if rejection is not None:
@@ -32,6 +36,13 @@ def _operating_system(pod: podspec.Object, node: podspec.Object, others: Sequenc
     if wanted and wanted != "linux":
         return _refuse("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
     return None
+
+
+def wants_apparmor(pod: podspec.Object) -> bool:
+    """Whether the pod is to be confined: to run it without that would take away what was asked for."""
+    holders = [pod["spec"], *(container for _, container in podspec.containers(pod))]
+    profiles = ((holder.get("securityContext") or {}).get("appArmorProfile") or {} for holder in holders)
+    return any(profile.get("type", "Unconfined") != "Unconfined" for profile in profiles)
 
 
 SAFE_SYSCTLS = frozenset(
@@ -58,11 +69,11 @@ def _sysctls(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec
     for entry in (spec.get("securityContext") or {}).get("sysctls") or ():
         name = str(entry["name"]).replace("/", ".")
         if name not in SAFE_SYSCTLS:
-            return Rejection("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
+            return _refuse("SysctlForbidden", f'forbidden sysctl: "{name}" not allowlisted')
         if spec.get("hostNetwork") and name.startswith("net."):
-            return Rejection("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host net enabled')
+            return _refuse("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host net enabled')
         if spec.get("hostIPC") and name.startswith("kernel.shm"):
-            return Rejection("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host ipc enabled')
+            return _refuse("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host ipc enabled')
     return None
 
 

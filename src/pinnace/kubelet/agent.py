@@ -259,7 +259,9 @@ class Kubelet:
     def _take(self, pod: client.Object) -> None:
         """A pod that is new to this node: run it, or refuse it."""
         if not podspec.is_terminal(pod) and not podspec.is_being_deleted(pod):
-            rejection = admission.admit(pod, self._node(), self._admitted())
+            rejection = admission.admit(
+                pod, self._node(), self._admitted(), has_apparmor=self._shared.machine.has_apparmor
+            )
             if rejection is not None:
                 self._reject(pod, rejection)
                 return

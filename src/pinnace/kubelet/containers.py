@@ -124,6 +124,7 @@ def security(pod: podspec.Object, container: podspec.Object, profiles: pathlib.P
         groups.append(int(common["fsGroup"]))
     capabilities = own.get("capabilities") or {}
     seccomp = own.get("seccompProfile") or common.get("seccompProfile") or {}
+    apparmor = own.get("appArmorProfile") or common.get("appArmorProfile") or {}
     privileged = bool(own.get("privileged"))
     return interface.Security(
         user=_user(user, group),
@@ -140,6 +141,8 @@ def security(pod: podspec.Object, container: podspec.Object, profiles: pathlib.P
         seccomp_profile=profiles / str(seccomp.get("localhostProfile", ""))
         if seccomp.get("type") == "Localhost"
         else None,
+        # `RuntimeDefault` is the runtime's choice, and this one has no profile of its own.
+        apparmor_profile=str(apparmor.get("localhostProfile", "")) if apparmor.get("type") == "Localhost" else "",
         masked_paths=not privileged and own.get("procMount") != "Unmasked",
     )
 

@@ -29,7 +29,8 @@ def resources(settings: settings_module.Settings) -> parts.Machine:
         "ephemeral-storage": str(int(disk * (1 - settings.eviction_disk))),
         "memory": f"{max(0, memory - settings.eviction_memory_bytes) >> 10}Ki",
     }
-    return parts.Machine(capacity, allocatable, memory)
+    has_apparmor = _read("/sys/module/apparmor/parameters/enabled").startswith("Y")
+    return parts.Machine(capacity, allocatable, memory, has_apparmor)
 
 
 def memory_info() -> dict[str, int]:

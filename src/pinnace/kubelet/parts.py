@@ -19,6 +19,8 @@ class Machine:
     capacity: Mapping[str, str]
     allocatable: Mapping[str, str]
     memory_bytes: int
+    has_apparmor: bool = False
+    """The kernel enforces profiles of AppArmor."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

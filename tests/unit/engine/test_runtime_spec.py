@@ -149,6 +149,12 @@ def test_mounts_of_the_caller_come_after_and_replace_standard_ones() -> None:
     assert built["linux"]["rootfsPropagation"] == "rslave"
 
 
+def test_a_profile_of_apparmor_is_the_processs() -> None:
+    built = build(security=interface.Security(apparmor_profile="tight"))
+    assert built["process"]["apparmorProfile"] == "tight"
+    assert "apparmorProfile" not in build()["process"]
+
+
 def test_read_only_may_hold_for_what_is_mounted_below_too() -> None:
     source = pathlib.Path("/host")
     built = build(

@@ -59,6 +59,8 @@ ADMISSIONS: list[tuple[str, dict[str, Any], str]] = [
     ("safe sysctl", {"securityContext": {"sysctls": [{"name": "net/ipv4/tcp_syncookies", "value": "1"}]}}, ""),
     ("sysctl", {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, "SysctlForbidden"),
     ("system", {"os": {"name": "windows"}}, "PodOSNotSupported"),
+    ("apparmor", {"securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}, "AppArmor"),
+    ("no apparmor", {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}}, ""),
 ]
 
 
@@ -68,6 +70,18 @@ def test_admission(_: str, spec: dict[str, Any], reason: str) -> None:
     other = pods.pod(containers=[pods.container("m", ports=taken, resources={"requests": {"cpu": "1"}})])
     found = admission.admit(pods.pod(**{"tolerations": TOLERANT, **spec}), NODE, [other])
     assert ("" if found is None else found.reason) == reason
+
+
+def test_where_apparmor_is_a_profile_of_the_node_reaches_the_process() -> None:
+    profile = {"appArmorProfile": {"type": "Localhost", "localhostProfile": "tight"}}
+    main = pods.container("main", securityContext=profile)
+    pod = pods.pod(tolerations=TOLERANT, containers=[main])
+    assert admission.admit(pod, NODE, [], has_apparmor=True) is None
+    refused = admission.admit(pod, NODE, [])
+    assert refused is not None
+    assert refused.message == "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
+    assert containers.security(pod, main, pathlib.Path("/p")).apparmor_profile == "tight"
+    assert containers.security(pod, pods.container("other"), pathlib.Path("/p")).apparmor_profile == ""
 
 
 def test_a_full_node_takes_no_pod() -> None:
