@@ -9,11 +9,13 @@ from pinnace.api import errors, kinds
 from pinnace.api import schema as schemas
 from pinnace.api.validation import (
     addresses,
+    admission_policies,
     apps,
     batch,
     certificates,
     core,
     field,
+    flowcontrol,
     formats,
     job_status,
     metadata,
@@ -32,6 +34,7 @@ Create = Callable[[field.Causes, Object], None]
 Update = Callable[[field.Causes, Object, Object], None]
 
 _ADMISSION = "admissionregistration.k8s.io"
+_FLOW_CONTROL = "flowcontrol.apiserver.k8s.io"
 _STORAGE = "storage.k8s.io"
 
 
@@ -134,6 +137,12 @@ _CREATE: dict[tuple[str, str], Create] = {
     ("authentication.k8s.io", "TokenRequest"): smaller.token_request,
     (_ADMISSION, "ValidatingWebhookConfiguration"): smaller.webhooks,
     (_ADMISSION, "MutatingWebhookConfiguration"): smaller.webhooks,
+    (_ADMISSION, "ValidatingAdmissionPolicy"): admission_policies.validating,
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission_policies.validating_binding,
+    (_ADMISSION, "MutatingAdmissionPolicy"): admission_policies.mutating,
+    (_ADMISSION, "MutatingAdmissionPolicyBinding"): admission_policies.mutating_binding,
+    (_FLOW_CONTROL, "FlowSchema"): flowcontrol.flow_schema,
+    (_FLOW_CONTROL, "PriorityLevelConfiguration"): flowcontrol.priority_level,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): smaller.definition,
     ("apiregistration.k8s.io", "APIService"): smaller.api_service,
 }
@@ -177,6 +186,12 @@ _UPDATE: dict[tuple[str, str], Update] = {
     ("certificates.k8s.io", "CertificateSigningRequest"): certificates.update,
     (_ADMISSION, "ValidatingWebhookConfiguration"): smaller.webhooks_update,
     (_ADMISSION, "MutatingWebhookConfiguration"): smaller.webhooks_update,
+    (_ADMISSION, "ValidatingAdmissionPolicy"): admission_policies.validating_update,
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): admission_policies.validating_binding_update,
+    (_ADMISSION, "MutatingAdmissionPolicy"): admission_policies.mutating_update,
+    (_ADMISSION, "MutatingAdmissionPolicyBinding"): admission_policies.mutating_binding_update,
+    (_FLOW_CONTROL, "FlowSchema"): flowcontrol.flow_schema_update,
+    (_FLOW_CONTROL, "PriorityLevelConfiguration"): flowcontrol.priority_level_update,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): smaller.definition_update,
     ("apiregistration.k8s.io", "APIService"): smaller.api_service_update,
 }
