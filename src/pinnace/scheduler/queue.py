@@ -1,7 +1,7 @@
 """Which pod is next: by priority, then by how long it has waited. Pods that fitted nowhere wait for an event that may help.
 
-Upstream's three places: active (to be tried now), backing off (to be tried soon), unschedulable (to be tried when something
-happens that one of the plug-ins which refused it cares about, or after five minutes at the latest). No clock: `now` comes in.
+Upstream's three places: active (to be tried now), backing off (to be tried soon, or when nothing is active), unschedulable (to be tried
+when something happens that one of the plug-ins which refused it cares about, or after five minutes at the latest). No clock: `now` comes in.
 """
 
 import dataclasses
@@ -15,6 +15,9 @@ from pinnace.scheduler import pods
 
 BACKOFF = backoff.Backoff(first=1.0, limit=10.0)
 MAX_UNSCHEDULABLE_SECONDS = 300.0
+EARLY = 64
+"""So many pods that back off are tried before their time when there is nothing else to do, as upstream does whatever their number:
+with thousands, each happening would make the loop busy with all of them."""
 
 _RESOURCES = frozenset(("NodeResourcesFit", "NodePorts"))
 _OTHER_PODS = frozenset(("InterPodAffinity", "PodTopologySpread"))
@@ -42,6 +45,8 @@ class _Waiting:
     refused_by: frozenset[str] = frozenset()
     tried_at: float = 0.0
     place: str = "active"
+    has_failed: bool = False
+    """Its last attempt met an error: nothing that happens helps, only time."""
 
     def ready_at(self) -> float:
         return self.tried_at + BACKOFF.delay(self.attempts - 1) if self.attempts else 0.0
@@ -100,15 +105,30 @@ class SchedulingQueue:
 
     def pop(self) -> pods.Pod | None:
         """The next pod to try; then either `done` or `put_unschedulable` must be called."""
+        entry = self._next_active() or self._next_backing_off()
+        if entry is None:
+            return None
+        entry.place = "popped"
+        del self._waiting[entry.pod.uid]
+        self._popped[entry.pod.uid] = entry
+        return entry.pod
+
+    def _next_active(self) -> _Waiting | None:
         while self._active:
             entry = heapq.heappop(self._active)[3]
-            if entry.place != "active":
-                continue
-            self._active_count -= 1
-            entry.place = "popped"
-            del self._waiting[entry.pod.uid]
-            self._popped[entry.pod.uid] = entry
-            return entry.pod
+            if entry.place == "active":
+                self._active_count -= 1
+                return entry
+        return None
+
+    def _next_backing_off(self) -> _Waiting | None:
+        if len(self._backing_off) > EARLY:
+            return None
+        for each in sorted(self._backing_off):
+            if each[2].place == "backoff" and not each[2].has_failed:
+                self._backing_off.remove(each)
+                heapq.heapify(self._backing_off)
+                return each[2]
         return None
 
     def done(self, uid: str) -> None:
@@ -118,6 +138,7 @@ class SchedulingQueue:
     def put_unschedulable(self, pod: pods.Pod, refused_by: frozenset[str], now: float) -> None:
         """It fitted nowhere."""
         entry = self._retry(pod, now)
+        entry.has_failed = False
         entry.refused_by = refused_by
         entry.place = "unschedulable"
         self._unschedulable[pod.uid] = entry
@@ -125,7 +146,9 @@ class SchedulingQueue:
 
     def put_failed(self, pod: pods.Pod, now: float) -> None:
         """It had a node, but binding failed: try again after a while, whatever happens."""
-        self._back_off(self._retry(pod, now))
+        entry = self._retry(pod, now)
+        entry.has_failed = True
+        self._back_off(entry)
 
     def note(self, happening: Happening, now: float) -> None:
         """Something happened: try those again that it may help."""

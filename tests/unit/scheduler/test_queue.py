@@ -72,12 +72,46 @@ def test_what_wakes_too_early_backs_off_and_longer_each_time() -> None:
         moment = waiting.next_due()
         assert moment is not None
         due.append(moment - 10)
-        assert drain(waiting) == []
+        waiting.flush(moment - 0.01)
+        assert len(waiting) == 0
         waiting.flush(moment)
+        assert len(waiting) == 1
         pod = waiting.pop()
         assert pod is not None
         waiting.put_unschedulable(pod, frozenset(("NodeAffinity",)), 10)
     assert due == [1, 2, 4, 8, 10, 10]
+
+
+def test_who_backs_off_is_tried_early_when_nothing_else_is_to_do() -> None:
+    waiting = refused("NodeAffinity", now=10)
+    waiting.note(queue.Happening.NODE_CHANGED, 10)
+    waiting.put(make("b"), 10)
+    assert drain(waiting) == ["b", "a"]
+    assert waiting.next_due() is None
+
+
+def test_who_met_an_error_waits_whatever_happens() -> None:
+    waiting = queue.SchedulingQueue()
+    waiting.put(make("a"), 0)
+    pod = waiting.pop()
+    assert pod is not None
+    waiting.put_failed(pod, 10)
+    waiting.note(queue.Happening.NODE_CHANGED, 10)
+    assert drain(waiting) == []
+    waiting.flush(11)
+    assert drain(waiting) == ["a"]
+
+
+def test_crowds_wait_for_their_time() -> None:
+    waiting = queue.SchedulingQueue()
+    for number in range(queue.EARLY + 1):
+        waiting.put(make(f"p{number}"), 0)
+    while (pod := waiting.pop()) is not None:
+        waiting.put_unschedulable(pod, frozenset(("NodeAffinity",)), 10)
+    waiting.note(queue.Happening.NODE_CHANGED, 10)
+    assert drain(waiting) == []
+    waiting.flush(11)
+    assert len(drain(waiting)) == queue.EARLY + 1
 
 
 def test_after_five_minutes_every_pod_is_tried_again() -> None:
