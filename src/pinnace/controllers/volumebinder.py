@@ -351,9 +351,24 @@ def _release(volume: Object) -> list[actions.Action]:
     if objects.status_of(volume).get("phase") not in ("Released", "Failed"):
         return _set_volume_phase(volume, "Released")
     provisioner = objects.annotations_of(volume).get(local_provisioner.PROVISIONED_BY)
-    if objects.is_deleting(volume) or _policy(volume) != "Delete" or provisioner != local_provisioner.PROVISIONER:
-        return []  # Kept for a person, or deleted by whoever provisioned it.
+    if objects.is_deleting(volume) or _policy(volume) != "Delete":
+        return []  # Kept for a person.
+    if provisioner is None:
+        return _fail_to_delete(volume)
+    if provisioner != local_provisioner.PROVISIONER:
+        return []  # Deleted by whoever provisioned it.
     return [actions.Delete(VOLUMES, None, objects.name_of(volume), uid=objects.uid_of(volume))]
+
+
+def _fail_to_delete(volume: Object) -> list[actions.Action]:
+    """A volume that a person made: nobody knows how its data could be removed."""
+    message = f'error getting deleter volume plugin for volume "{objects.name_of(volume)}": no deletable volume plugin matched'
+    status = objects.status_of(volume)
+    if status.get("phase") == "Failed":
+        return []
+    failed = {**volume, "status": {**status, "phase": "Failed", "message": message}}
+    told = actions.warning(volume, "VolumeFailedDelete", message)
+    return [actions.Update(VOLUMES, failed, subresource="status", then=lambda _: [told])]
 
 
 def _unbind(volume: Object) -> list[actions.Action]:

@@ -396,6 +396,29 @@ def test_claims_get_the_default_class_and_are_protected() -> None:
     api_server.run(scenario)
 
 
+@pytest.mark.parametrize("may_expand", [True, False])
+def test_a_claim_grows_where_its_class_lets_it(may_expand: bool) -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(
+            "/apis/storage.k8s.io/v1/storageclasses",
+            {"metadata": {"name": "c"}, "provisioner": "x/y", "allowVolumeExpansion": may_expand},
+        )
+        claims = "/api/v1/namespaces/default/persistentvolumeclaims"
+        requests = {"requests": {"storage": "1Gi"}}
+        spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": "c", "resources": requests}
+        await api.create(claims, {"metadata": {"name": "a"}, "spec": spec})
+        more = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+        assert (await api.patch(f"{claims}/a", more)).code == 422
+        await api.patch(f"{claims}/a/status", {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}})
+        assert (await api.patch(f"{claims}/a", {"metadata": {"labels": {"x": "y"}}})).code == 200
+        grown = await api.patch(f"{claims}/a", more)
+        assert grown.code == (200 if may_expand else 403)
+        if not may_expand:
+            assert grown.message.endswith("the storageclass that provisions the pvc must support resize")
+
+    api_server.run(scenario)
+
+
 def test_ingresses_get_the_newest_of_the_default_classes_unless_they_name_one() -> None:
     async def scenario(api: api_server.Api) -> None:
         classes, ingresses = (

@@ -252,6 +252,28 @@ def test_a_claim_gets_the_smallest_volume_that_holds_it_and_a_retained_one_is_re
     control_plane.run(test)
 
 
+def test_a_volume_that_a_person_made_and_wants_deleted_fails_and_says_why() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        made = volume("v", "1Gi", persistentVolumeReclaimPolicy="Delete")
+        await plane.create(resources.PERSISTENT_VOLUMES, made)
+        spec = {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+            "storageClassName": "",
+        }
+        await plane.create(resources.PERSISTENT_VOLUME_CLAIMS, {"metadata": {"name": "data"}, "spec": spec})
+        await asyncio.sleep(3)
+        await plane.delete(resources.PERSISTENT_VOLUME_CLAIMS, "data")
+        await asyncio.sleep(3)
+        status = (await plane.get(resources.PERSISTENT_VOLUMES, "v"))["status"]
+        assert status["phase"] == "Failed"
+        assert status["message"] == (
+            'error getting deleter volume plugin for volume "v": no deletable volume plugin matched'
+        )
+
+    control_plane.run(test)
+
+
 def test_the_retention_policy_takes_claims_along() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         policy = {"whenDeleted": "Delete", "whenScaled": "Delete"}

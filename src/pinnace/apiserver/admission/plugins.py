@@ -28,6 +28,7 @@ from pinnace.apiserver.authz import authorizer
 from pinnace.kit import clock
 
 _CREATE = frozenset({"CREATE"})
+_UPDATE = frozenset({"UPDATE"})
 _WRITES = frozenset({"CREATE", "UPDATE"})
 _DELETE = frozenset({"DELETE"})
 _ALL = _WRITES | _DELETE
@@ -103,6 +104,7 @@ def build(
             register("DefaultStorageClass", _CREATE, _CLAIMS, mutator=storage.DefaultStorageClass(stored)),
             register("DefaultIngressClass", _CREATE, _INGRESSES, mutator=ingress.DefaultIngressClass(stored)),
             register("StorageObjectInUseProtection", _CREATE, _STORAGE, mutator=storage.StorageObjectInUseProtection()),
+            register("PersistentVolumeClaimResize", _UPDATE, _CLAIMS, validator=storage.ClaimResize(stored)),
             register("RuntimeClass", _CREATE, _PODS, mutator=runtime_class.RuntimeClass(stored)),
             register("TokenSecrets", _WRITES, _SECRETS, mutator=secrets),
             register("PodSecurity", _WRITES, _POD_MAKERS, _POD_PARTS, validator=security),

@@ -1,7 +1,11 @@
-"""DefaultStorageClass and StorageObjectInUseProtection: claims get the default class; claims and volumes in use are kept."""
+"""Claims get the default class and grow only where their class lets them; claims and volumes in use are kept.
+
+DefaultStorageClass, PersistentVolumeClaimResize, StorageObjectInUseProtection.
+"""
 
 from typing import Any
 
+from pinnace.api import errors, quantity
 from pinnace.apiserver import objects
 from pinnace.apiserver.admission import attributes as admission
 
@@ -42,6 +46,47 @@ class DefaultStorageClass:
 def _is_default(item: Object) -> bool:
     annotations = item["metadata"].get("annotations") or {}
     return "true" in (annotations.get(IS_DEFAULT), annotations.get(_IS_DEFAULT_BETA))
+
+
+class ClaimResize:
+    """PersistentVolumeClaimResize: nobody would ever carry out what is refused here."""
+
+    def __init__(self, stored: objects.Objects) -> None:
+        self._objects = stored
+
+    async def validate(self, attributes: admission.Attributes) -> None:
+        claim, old = attributes.obj, attributes.old
+        assert claim is not None
+        assert old is not None
+        wanted, had = _size(claim), _size(old)
+        if wanted is None or had is None or quantity.compare(wanted, had) <= 0:
+            return
+        if (old.get("status") or {}).get("phase") != "Bound":
+            raise self._refused(attributes, "Only bound persistent volume claims can be expanded")
+        if not self._may_grow(claim, old):
+            why = (
+                "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc "
+                "must support resize"
+            )
+            raise self._refused(attributes, why)
+
+    def _may_grow(self, claim: Object, old: Object) -> bool:
+        name = _class_of(claim)
+        found = self._objects.get(objects.STORAGE_CLASSES, "", name) if name and name == _class_of(old) else None
+        return bool((found or {}).get("allowVolumeExpansion"))
+
+    def _refused(self, attributes: admission.Attributes, why: str) -> errors.StatusError:
+        return errors.forbidden("", "persistentvolumeclaims", attributes.name, why)
+
+
+def _size(claim: Object) -> str | None:
+    found = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
+    return None if found is None else str(found)
+
+
+def _class_of(claim: Object) -> str:
+    annotated = (claim["metadata"].get("annotations") or {}).get(_CLASS_BETA)
+    return str(annotated if annotated is not None else (claim.get("spec") or {}).get("storageClassName") or "")
 
 
 class StorageObjectInUseProtection:
