@@ -279,9 +279,9 @@ class _Sync:
             return ordered[1:]
         new = [pod for pod in ordered if self._hash_of(pod) == self._hash]
         old = [pod for pod in ordered if self._hash_of(pod) != self._hash]
-        if new and self._is_available(new[0]):
-            return [*old, *new[1:]]
-        return [*old[1:], *new[1:]]
+        # The old one waits for the new one to become available, as long as it works itself.
+        is_replaced = bool(new and old) and (self._is_available(new[0]) or not objects.is_pod_ready(old[0]))
+        return [*(old if is_replaced else old[1:]), *new[1:]]
 
     def _creation(self, node: str) -> actions.Create:
         create = replicaset.create_pod(self._daemon, resources.DAEMON_SETS)
@@ -346,15 +346,19 @@ class _Sync:
         return [actions.Batch(deletions)] if deletions else []
 
     def _surge(self) -> list[actions.Action]:
-        started = sum(1 for name in self._wanted if len(self._by_node.get(name, ())) > 1)
-        creations: list[actions.AnyWrite] = []
+        """New pods beside old ones: at once where the old one does not work anyway, else as many as may be started."""
+        surging = 0
+        broken: list[str] = []
+        sound: list[str] = []
         for name in self._wanted:
-            pods = self._by_node.get(name, [])
-            if started + len(creations) >= self._max_surge:
-                break
-            if pods and all(self._hash_of(pod) != self._hash and not objects.is_deleting(pod) for pod in pods):
-                creations.append(self._creation(name))
-        return [actions.Batch(creations)] if creations else []
+            pods = [pod for pod in self._by_node.get(name, ()) if not objects.is_deleting(pod)]
+            new = [pod for pod in pods if self._hash_of(pod) == self._hash]
+            if new:
+                surging += 1 if len(pods) > 1 and not self._is_available(new[0]) else 0
+            elif pods:
+                (sound if self._is_available(pods[0]) else broken).append(name)
+        chosen = [*broken, *sound[: max(0, self._max_surge - surging)]]
+        return [actions.Batch([self._creation(name) for name in chosen])] if chosen else []
 
     # -- status
 

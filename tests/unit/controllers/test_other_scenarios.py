@@ -76,6 +76,32 @@ def test_a_daemon_set_rolls_over_node_by_node() -> None:
     control_plane.run(test)
 
 
+def test_with_surge_the_old_pod_waits_for_the_new_one_as_long_as_it_works() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        surge = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+        await plane.create(resources.DAEMON_SETS, daemon(updateStrategy=surge))
+        await asyncio.sleep(5)
+        change = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "broken"}]}}}}
+        await plane.patch(resources.DAEMON_SETS, "agent", change, kind="strategic")
+        await asyncio.sleep(10)
+        pods = {pod["spec"]["containers"][0]["image"]: pod for pod in await plane.list(resources.PODS)}
+        assert set(pods) == {"one", "broken"}
+        unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        old = pods["one"]["metadata"]["name"]
+        await plane.patch(resources.PODS, old, unready, kind="strategic", subresource="status")
+        await asyncio.sleep(10)
+        assert [pod["spec"]["containers"][0]["image"] for pod in await plane.list(resources.PODS)] == ["broken"]
+
+    def make(plane: control_plane.ControlPlane) -> control_plane.Node:
+        def decide(pod: Object) -> Object:
+            is_broken = pod["spec"]["containers"][0]["image"] == "broken"
+            return control_plane.running(plane.time, ready=not is_broken)
+
+        return control_plane.Node(plane, decide=decide)
+
+    control_plane.run(test, node=make)
+
+
 def test_daemon_pods_and_their_revision_tell_the_same_hash() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         await plane.create(resources.DAEMON_SETS, daemon())
