@@ -198,6 +198,7 @@ _NARROW: dict[str, Callable[[Object, Object], None]] = {
 def _create_pod(obj: Object) -> None:
     spec = obj["spec"]
     pod_defaults.service_account(spec)
+    _positive_grace(spec)
     status: Object = {"phase": "Pending", "qosClass": qos.of(spec)}
     if spec.get("schedulingGates"):
         status["conditions"] = [
@@ -221,6 +222,12 @@ def _update_pod(new: Object, old: Object, subresource: str) -> None:
             status["qosClass"] = old["status"]["qosClass"]
     elif subresource == "":
         pod_defaults.service_account(new["spec"])
+        _positive_grace(new["spec"])
+
+
+def _positive_grace(spec: Object) -> None:
+    if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
 
 
 def _one_and_many(status: Object, one: str, many: str) -> None:

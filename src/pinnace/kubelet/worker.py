@@ -279,7 +279,7 @@ class PodWorker:
     def _publish(self, observed: model.Observed) -> None:
         if not self.exists or self._state.final_written:
             return
-        if self._flights.has("start:"):
+        if self._flights.has("start:") or self._is_replacing(observed):
             # Milliseconds from now there is more to tell; a write that is under way would only hold that up.
             return
         context = status.Context(self._shared.time.now(), (self._shared.settings.node_ip,))
@@ -293,6 +293,14 @@ class PodWorker:
         if self._is_told or not self._is_sandbox_first_made():
             self._is_told = True
             self._writer.submit(self.pod, wanted, self._on_written)
+
+    def _is_replacing(self, observed: model.Observed) -> bool:
+        """A container that was stopped to be restarted is about to be: to watchers that is one step."""
+        latest = (observed.latest(name) for name in {view.name for view in observed.containers})
+        return any(
+            view is not None and view.is_exited and view.is_killed_by_probe and f"image:{view.name}" in self._flights
+            for view in latest
+        )
 
     def _is_sandbox_first_made(self) -> bool:
         """That takes milliseconds, after which most pods have something better to tell than that they are being created."""

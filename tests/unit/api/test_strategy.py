@@ -57,6 +57,16 @@ def test_status_is_not_for_creators() -> None:
     assert "generation" not in node["metadata"]
 
 
+def test_a_pod_gets_no_less_than_a_second_to_end() -> None:
+    container = {"name": "c", "image": "i"}
+    pod = _created(_kind("Pod"), {"spec": {"containers": [container], "terminationGracePeriodSeconds": -1}})
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 1
+    made = _updated(_kind("Pod"), pod, {"spec": {"terminationGracePeriodSeconds": -5}})
+    assert made["spec"]["terminationGracePeriodSeconds"] == 1
+    at_once = _created(_kind("Pod"), {"spec": {"containers": [container], "terminationGracePeriodSeconds": 0}})
+    assert at_once["spec"]["terminationGracePeriodSeconds"] == 0
+
+
 def test_required_numbers_of_a_status_are_there_from_the_start() -> None:
     budget = _created(_kind("PodDisruptionBudget", "policy"), {"spec": {}})
     assert budget["status"] == {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}

@@ -303,6 +303,8 @@ def test_an_exec_liveness_probe_restarts_its_container(tmp_path: pathlib.Path) -
             await agent.until(lambda: agent.status("web")["containerStatuses"][0]["restartCount"] == 1, seconds=5)
             assert ("Warning", "Unhealthy", "Liveness probe failed: not well\n") in agent.events
             assert ("Normal", "Killing", "Container main failed liveness probe, will be restarted") in agent.events
+            states = [entry["state"] for told in agent.statuses for entry in told.get("containerStatuses", ())]
+            assert not any("terminated" in each for each in states), "to watchers end and restart are one step"
 
     asyncio.run(main())
 
