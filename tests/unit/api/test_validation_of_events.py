@@ -75,15 +75,17 @@ def test_events_of_the_core_group_are_judged_leniently_until_they_say_when() -> 
     assert timed[-2:] == ["reportingInstance: Required value", "action: Required value"]
 
 
-def test_of_a_new_event_only_the_series_changes() -> None:
+def test_of_a_new_event_only_series_and_note_change() -> None:
     new = copy.deepcopy(NEW)
     old = {**NEW, "metadata": {**NEW["metadata"], "resourceVersion": "1"}}  # type: ignore[dict-item]
     new["metadata"] = dict(old["metadata"])  # type: ignore[call-overload]
     new["series"] = {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}
     assert validation.update(kind("events.k8s.io", "Event"), new, old, "") == []
     new["note"] = "other"
+    assert validation.update(kind("events.k8s.io", "Event"), new, old, "") == []
+    new["action"] = "Other"
     (cause,) = validation.update(kind("events.k8s.io", "Event"), new, old, "")
-    assert str(cause) == 'message: Invalid value: "other": field is immutable'
+    assert str(cause) == 'action: Invalid value: "Other": field is immutable'
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,6 @@ _OLD_EVENT_FIELDS = (
 _FIXED_EVENT_FIELDS = (
     ("regarding", "involvedObject"),
     ("reason", "reason"),
-    ("note", "message"),
     ("deprecatedSource", "source"),
     ("deprecatedFirstTimestamp", "firstTimestamp"),
     ("deprecatedLastTimestamp", "lastTimestamp"),
@@ -222,7 +221,10 @@ def event_update(found: Causes, new: Fields, old: Fields) -> None:
         return
     for name, internal in _FIXED_EVENT_FIELDS:
         found.unchanged(internal, new.get(name), old.get(name))
-    _event_series(found, new.get("series"))
+    if new.get("eventTime"):
+        _new_event(found, new, is_new=True)
+    if new.get("series") != old.get("series"):
+        _event_series(found, new.get("series"))
 
 
 def _event_series(found: Causes, series: Fields | None) -> None:
