@@ -14,6 +14,7 @@ from pinnace.kit import clock
 from pinnace.store import interface
 
 Object = dict[str, Any]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Owner = tuple[str, str]
 """(namespace, name) of a Service."""
 
@@ -38,6 +39,8 @@ class Exhausted(Exception):
 
 
 class Addresses:
+    """Of the cluster's own range, and of what ServiceCIDRs add to it once they are ready."""
+
     def __init__(self, stored: objects.Objects, cidr: str, time: clock.Clock, rng: random.Random) -> None:
         self._objects = stored
         self._range = ipaddress.ip_network(cidr)
@@ -48,29 +51,48 @@ class Addresses:
     def family(self) -> str:
         return f"IPv{self._range.version}"
 
+    def ranges(self) -> list[Network]:
+        """Those that addresses are given out of, the cluster's own first."""
+        found = [self._range]
+        for cidr in self._objects.all(objects.SERVICE_CIDRS):
+            if "deletionTimestamp" in cidr["metadata"] or not _is_ready(cidr):
+                continue
+            added = (ipaddress.ip_network(text) for text in (cidr.get("spec") or {}).get("cidrs") or ())
+            found += [each for each in added if each.version == self._range.version and each not in found]
+        return found
+
     async def take(self, address: str, owner: Owner, *, dry_run: bool) -> None:
         """This very address. Raises Taken, OutOfRange."""
         wanted = ipaddress.ip_address(address)
-        if wanted not in self._range or wanted in (self._range.network_address, self._range.broadcast_address):
+        ranges = self.ranges()
+        if not any(_can_give(each, wanted) for each in ranges):
+            shown = ", ".join(map(str, ranges))
             raise OutOfRange(
-                f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {self._range}"
+                f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {shown}"
             )
         if not await self._claim(str(wanted), owner, dry_run=dry_run):
             raise Taken("provided IP is already allocated")
 
     async def take_any(self, owner: Owner, *, dry_run: bool) -> str:
         """Raises Exhausted."""
-        size = self._range.num_addresses - 2
+        for each in self.ranges():
+            address = await self._take_any_of(each, owner, dry_run=dry_run)
+            if address is not None:
+                return address
+        raise Exhausted("range is full")
+
+    async def _take_any_of(self, network: Network, owner: Owner, *, dry_run: bool) -> str | None:
+        size = max(network.num_addresses - 2, 0)
         offset = min(max(_LEAST_OFFSET, size // _OFFSET_SHARE), _MOST_OFFSET, max(size - 1, 0))
-        for _ in range(_RANDOM_TRIES):
-            address = str(self._range[self._rng.randint(1 + offset, size)])
+        for _ in range(_RANDOM_TRIES if size else 0):
+            address = str(network[self._rng.randint(1 + offset, size)])
             if await self._claim(address, owner, dry_run=dry_run):
                 return address
         for position in (*range(1 + offset, size + 1), *range(1, 1 + offset)):
-            address = str(self._range[position])
+            address = str(network[position])
             if self._record(address) is None and await self._claim(address, owner, dry_run=dry_run):
                 return address
-        raise Exhausted("range is full")
+        return None
 
     async def release(self, address: str, owner: Owner) -> None:
         """Give back what `owner` has; anything else stays."""
@@ -122,6 +144,15 @@ def _object(kind: kinds.Kind, address: str, owner: Owner, family: str, time: clo
         },
         "spec": {"parentRef": {"group": "", "resource": "services", "namespace": owner[0], "name": owner[1]}},
     }
+
+
+def _can_give(network: Network, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address in network and address not in (network.network_address, network.broadcast_address)
+
+
+def _is_ready(cidr: Object) -> bool:
+    conditions = (cidr.get("status") or {}).get("conditions") or ()
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
 
 
 def _is_of(obj: Object, owner: Owner) -> bool:

@@ -3,7 +3,9 @@
 import asyncio
 from typing import Any
 
-from pinnace.client import resources
+import pytest
+
+from pinnace.client import client, resources
 from pinnace.testing import control_plane
 
 Object = dict[str, Any]
@@ -355,5 +357,32 @@ def test_a_class_of_attributes_outlives_the_last_volume_that_has_it() -> None:
         await plane.delete(resources.PERSISTENT_VOLUMES, "v")
         await asyncio.sleep(2)
         assert await plane.list(classes) == []
+
+    control_plane.run(test)
+
+
+def test_a_range_of_service_addresses_is_used_when_it_is_ready_and_stays_while_it_is_in_use() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        def service(name: str) -> Object:
+            ports = [{"port": 80}]
+            return {"metadata": {"name": name}, "spec": {"clusterIP": f"203.0.113.{len(name)}", "ports": ports}}
+
+        await plane.create(
+            resources.SERVICE_CIDRS, {"metadata": {"name": "more"}, "spec": {"cidrs": ["203.0.113.0/24"]}}
+        )
+        await asyncio.sleep(1)
+        cidr = await plane.get(resources.SERVICE_CIDRS, "more")
+        assert cidr["metadata"]["finalizers"] == ["networking.k8s.io/service-cidr-finalizer"]
+        assert [(each["type"], each["status"]) for each in cidr["status"]["conditions"]] == [("Ready", "True")]
+        await plane.create(resources.SERVICES, service("a"))
+        await plane.delete(resources.SERVICE_CIDRS, "more")
+        await asyncio.sleep(10)
+        cidr = await plane.get(resources.SERVICE_CIDRS, "more")
+        assert [(each["status"], each["reason"]) for each in cidr["status"]["conditions"]] == [("False", "Terminating")]
+        with pytest.raises(client.ApiError, match="not in the valid range"):
+            await plane.create(resources.SERVICES, service("bb"))
+        await plane.delete(resources.SERVICES, "a")
+        await asyncio.sleep(5)
+        assert await plane.find(resources.SERVICE_CIDRS, "more") is None
 
     control_plane.run(test)
