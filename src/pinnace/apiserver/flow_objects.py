@@ -15,6 +15,7 @@ from pinnace.store import interface
 Object = dict[str, Any]
 
 DANGLING = "Dangling"
+_SETTLE_SECONDS = 1.0
 
 
 def restored(found: Object, default: Object) -> Object | None:
@@ -62,7 +63,10 @@ class FlowObjects:
         revision = store.revision
         await self.keep()
         async with store.watch(self._prefix, revision) as watch:
-            async for _ in watch:
+            async for batch in watch:
+                if all(event.record is not None and event.previous is not None for event in batch):
+                    # Somebody is changing one of them, perhaps its status: their next write should not find ours in between.
+                    await self._services.clock.sleep(_SETTLE_SECONDS)
                 await self.keep()
 
     async def keep(self) -> None:
