@@ -96,7 +96,7 @@ def stay(
         processes.write(where.pid_file("supervisor"), os.getpid())
     _in_background(lambda: _announce(options, where, cluster, tell, when_ready, when_failed))
     arguments = processes.command("supervisor", where.data)
-    os.execv(arguments[0], arguments)  # noqa: S606 - the supervisor needs none of what this process has in memory
+    os.execve(arguments[0], arguments, processes.environment())  # noqa: S606 - the supervisor needs none of what this process has in memory
 
 
 def is_running(data_dir: pathlib.Path) -> bool:
@@ -272,7 +272,7 @@ def _start_supervisor(where: places.Places) -> int:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
     arguments = processes.command("supervisor", where.data)
-    pid = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions, setsid=True)
+    pid = os.posix_spawn(arguments[0], arguments, processes.environment(), file_actions=actions, setsid=True)
     os.close(log)
     os.close(null)
     processes.write(where.pid_file("supervisor"), pid)
@@ -366,7 +366,7 @@ def _tear_down_node(where: places.Places) -> None:
     log = os.open(where.log_of("node"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     arguments = processes.command("tear-down", where.data)
     actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-    pid = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=actions)
+    pid = os.posix_spawn(arguments[0], arguments, processes.environment(), file_actions=actions)
     os.close(log)
     _, code = os.waitpid(pid, 0)
     if code != 0:

@@ -24,6 +24,12 @@ def command(component: str, data_dir: pathlib.Path) -> list[str]:
     return [sys.executable, "-P", "-m", MODULES[component], str(data_dir)]
 
 
+def environment() -> dict[str, str]:
+    """For a process of a cluster. It starts again within a second when it was killed: compiling its two hundred modules each time, as
+    this variable of build machines and container images asks for, would take longer than all the rest."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def start_time(pid: int) -> str | None:
     """In clock ticks since boot (proc_pid_stat(5), field 22); None when there is no such process."""
     try:

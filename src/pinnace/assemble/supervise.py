@@ -61,7 +61,7 @@ class Component:
         pid = os.posix_spawn(
             self.arguments[0],
             self.arguments,
-            {name: value for name, value in os.environ.items() if name not in notify.VARIABLES},
+            {name: value for name, value in processes.environment().items() if name not in notify.VARIABLES},
             file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
             setpgroup=0,  # Ctrl-C on a terminal is for the supervisor, which ends the others in their order
             setsigmask=(),

@@ -203,3 +203,11 @@ def test_a_link_to_the_kubeconfig_stays_a_link(tmp_path: pathlib.Path, monkeypat
     (tmp_path / "config").symlink_to(real)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     assert kubeconfig.user_file() == real
+
+
+def test_processes_of_a_cluster_keep_their_compiled_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("KEPT", "yes")
+    found = processes.environment()
+    assert "PYTHONDONTWRITEBYTECODE" not in found
+    assert found["KEPT"] == "yes"
