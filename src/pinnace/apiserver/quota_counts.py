@@ -72,7 +72,10 @@ class QuotaCounts:
         if event.previous is None or not event.key.startswith(self._changing):
             return False
         if event.key.startswith(self._pods):
-            return usage.is_terminal(envelope.parse(event.record))
+            pod = envelope.parse(event.record)
+            # A specification that changed may want less: a resize.
+            before = envelope.parse(event.previous)
+            return usage.is_terminal(pod) or pod["metadata"].get("generation") != before["metadata"].get("generation")
         return True
 
     def _want(self, namespace: str) -> None:

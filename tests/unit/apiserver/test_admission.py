@@ -232,6 +232,39 @@ def test_a_quota_of_compute_makes_every_container_say_what_it_wants() -> None:
     api_server.run(scenario)
 
 
+def test_a_resize_stays_within_quotas_and_limit_ranges() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        await quota(api, requests_cpu="1")
+        await wait_used(api, requests_cpu="0")
+        limits = {"type": "Container", "max": {"cpu": "700m"}}
+        ranges = "/api/v1/namespaces/default/limitranges"
+        await api.create(ranges, {"metadata": {"name": "l"}, "spec": {"limits": [limits]}})
+
+        def wanted(cpu: str) -> api_server.Object:
+            return {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}}
+
+        for name in ("p", "q"):
+            await api.create(PODS, pod(name, containers=[wanted("400m")]))
+
+        async def resized(cpu: str) -> api_server.Answer:
+            return await api.patch(f"{PODS}/p/resize", {"spec": {"containers": [wanted(cpu)]}}, "strategic")
+
+        assert (await resized("500m")).code == 200
+        beyond = await resized("650m")
+        assert beyond.code == 403
+        assert beyond.message.endswith(
+            "exceeded quota: q, requested: requests.cpu=150m, used: requests.cpu=900m, limited: requests.cpu=1"
+        )
+        large = await resized("800m")
+        assert large.code == 403
+        assert "maximum cpu usage per Container is 700m, but limit is 800m" in large.message
+        assert (await resized("300m")).code == 200
+        await wait_used(api, requests_cpu="700m")
+
+    api_server.run(scenario)
+
+
 async def wait_used(api: api_server.Api, **wanted: str) -> None:
     async with api.watch("/api/v1/namespaces/default/resourcequotas") as watch:
         while True:

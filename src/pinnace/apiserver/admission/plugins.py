@@ -66,6 +66,8 @@ _POD_MAKERS = _PODS | {
 _SIGNING = frozenset({("certificates.k8s.io", "certificatesigningrequests")})
 _SIGNING_PARTS = frozenset({"", "approval", "status"})
 _POD_PARTS = frozenset({"", "ephemeralcontainers", "resize"})
+_RESIZE = frozenset({"resize"})
+_WITH_RESIZE = _RESIZE | {""}
 _STORAGE = _CLAIMS | {("", "persistentvolumes"), ("storage.k8s.io", "volumeattributesclasses")}
 
 
@@ -89,6 +91,7 @@ def build(
     restriction = node_restriction.NodeRestriction(stored)
     limits = limit_ranger.LimitRanger(stored)
     owners = owner_references.OwnerReferences(decide, stored.registry)
+    quotas = resource_quota.ResourceQuota(stored, bookings)
     security = pod_security.PodSecurity(stored, options.pod_security_default)
     certificates = certificate_requests.Certificates(decide, time)
     secrets = token_secrets.TokenSecrets(stored, issuer)
@@ -97,6 +100,8 @@ def build(
             register("NamespaceLifecycle", _CREATE | _DELETE, None, _ANY_PART, lifecycle, lifecycle),
             register("NodeRestriction", _ALL, _NODES_OWN, _ANY_PART, restriction, restriction),
             register("LimitRanger", _CREATE, _PODS | _CLAIMS, mutator=limits, validator=limits),
+            register("LimitRanger", _UPDATE, _PODS, _RESIZE, validator=limits),
+            register("LimitRanger", _UPDATE, _CLAIMS, validator=limits),
             register("ServiceAccount", _CREATE, _PODS, mutator=accounts),
             register("TaintNodesByCondition", _CREATE, _NODES, mutator=nodes.TaintNodesByCondition()),
             register("Priority", _WRITES, _PRIORITY, mutator=priorities, validator=priorities),
@@ -111,7 +116,7 @@ def build(
             register("OwnerReferencesPermissionEnforcement", _WRITES, validator=owners),
             register("RbacEscalation", _WRITES, _RBAC, validator=rbac_escalation.RbacEscalation(decide)),
             register("Certificates", _WRITES, _SIGNING, _SIGNING_PARTS, certificates, certificates),
-            register("ResourceQuota", _WRITES, None, validator=resource_quota.ResourceQuota(stored, bookings)),
+            register("ResourceQuota", _WRITES, None, _WITH_RESIZE, validator=quotas),
             register("ServiceAllocation", _ALL, _SERVICES, mutator=allocation),
         )
     )
