@@ -220,7 +220,7 @@ class _Sync:
             return []
         rolling = strategy.get("rollingUpdate") or {}
         partition = int(rolling.get("partition") or 0)
-        allowed = max(1, objects.scaled_value(rolling.get("maxUnavailable", 1), self._wanted, round_up=True))
+        allowed = max(1, objects.scaled_value(rolling.get("maxUnavailable", 1), self._wanted, round_up=False))
         result: list[actions.Action] = []
         unavailable = 0
         for ordinal in reversed(self._ordinals[partition:]):

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from pinnace.client import resources
 from pinnace.testing import control_plane
 
@@ -311,3 +313,25 @@ def test_a_claim_that_is_going_holds_its_identity_back() -> None:
         assert after["metadata"]["uid"] != before["metadata"]["uid"]
 
     control_plane.run(test)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("10%", 1), ("60%", 1), ("67%", 2), (3, 3)])
+def test_a_rolling_update_takes_no_more_pods_away_than_may_be_missing(limit: int | str, expected: int) -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": limit}}
+        made = stateful(podManagementPolicy="Parallel", updateStrategy=strategy)
+        await plane.create(resources.STATEFUL_SETS, made)
+        await asyncio.sleep(10)
+        await plane.patch(resources.STATEFUL_SETS, "db", image("broken"), kind="strategic")
+        await asyncio.sleep(20)
+        images = [pod["spec"]["containers"][0]["image"] for _, pod in sorted((await pods(plane)).items())]
+        assert images == ["one"] * (3 - expected) + ["broken"] * expected
+
+    def broken(plane: control_plane.ControlPlane) -> control_plane.Node:
+        def decide(pod: Object) -> Object:
+            is_broken = pod["spec"]["containers"][0]["image"] == "broken"
+            return control_plane.running(plane.time, ready=not is_broken)
+
+        return control_plane.Node(plane, decide=decide)
+
+    control_plane.run(test, node=broken)
