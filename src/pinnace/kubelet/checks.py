@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import importlib
+import ssl
 import urllib.parse
 from collections.abc import Sequence
 
@@ -62,14 +63,26 @@ class Checker:
         return Outcome(None, f"missing probe handler for container {target.container['name']}")
 
     async def get_http(self, action: podspec.Object, target: Target, timeout: float) -> str:
-        """For a lifecycle hook: "" when any answer came, whatever its status; else the error."""
+        """For a lifecycle hook: "" when any answer came, whatever its status; else the error.
+
+        What does not speak TLS after all is asked without it, as upstream does for the sake of old manifests."""
         _, url, headers = _request(action, target)
         try:
-            response = await self._http.request("GET", url, headers=headers, timeout=timeout)
+            await self._ask(url, headers, timeout)
         except (web_client.ConnectError, OSError) as error:
-            return _get_failed(url, error)
-        response.close()
+            if not url.startswith("https:") or not _is_not_tls(error):
+                return _get_failed(url, error)
+            plain = [(name, value) for name, value in headers if name.lower() != "authorization"]
+            try:
+                await self._ask(url.replace("https", "http", 1), plain, timeout)
+            except (web_client.ConnectError, OSError) as again:
+                return _get_failed(url, again)
         return ""
+
+    async def _ask(self, url: str, headers: list[tuple[str, str]], timeout: float) -> None:
+        """Raises ConnectError, OSError."""
+        response = await self._http.request("GET", url, headers=headers, timeout=timeout)
+        response.close()
 
     async def _http_get(self, action: podspec.Object, target: Target, timeout: float) -> Outcome:
         _, url, headers = _request(action, target)
@@ -182,6 +195,16 @@ def _go_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in _GO_ERRORS:
         return _GO_ERRORS[error.errno]
     return str(error) or type(error).__name__
+
+
+def _is_not_tls(error: BaseException) -> bool:
+    """Whether the other side answered a TLS handshake with something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _get_failed(url: str, error: BaseException) -> str:

@@ -9,15 +9,17 @@ import pytest
 from pinnace.kit import clock
 from pinnace.kubelet import checks
 from pinnace.testing import fake_engine
-from pinnace.web import client
+from pinnace.web import client, tls
 
 
 @contextlib.asynccontextmanager
-async def answering(text: bytes) -> AsyncIterator[int]:
+async def answering(text: bytes, seen: list[bytes] | None = None) -> AsyncIterator[int]:
     """A server that gives this one answer; its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        first = await reader.read(4096)
+        if seen is not None:
+            seen.append(first)
         writer.write(text)
         await writer.drain()
         writer.close()
@@ -49,6 +51,24 @@ def test_outcomes_of_an_http_probe(answer: bytes, expected: checks.Outcome) -> N
         async with answering(answer) as port:
             target = checks.Target({"name": "c"}, "id", "127.0.0.1")
             assert await checker.check({"httpGet": {"path": "/", "port": port}}, target, 5.0) == expected
+        await http.close()
+
+    asyncio.run(main())
+
+
+def test_a_hook_that_names_https_reaches_a_server_without_tls_and_keeps_its_credentials() -> None:
+    async def main() -> None:
+        http = client.HttpClient(context=tls.client_context(verify=False))
+        checker = checks.Checker(fake_engine.FakeEngine(fake_engine.FakeHost(clock.SystemClock())), http)
+        seen: list[bytes] = []
+        async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", seen) as port:
+            target = checks.Target({"name": "c"}, "id", "127.0.0.1")
+            secret = [{"name": "Authorization", "value": "Bearer x"}]
+            action = {"path": "/done", "port": port, "scheme": "HTTPS", "httpHeaders": secret}
+            assert await checker.get_http(action, target, 5.0) == ""
+            assert seen[-1].startswith(b"GET /done HTTP/1.1")
+            assert b"Bearer" not in seen[-1]
+        assert "connection refused" in await checker.get_http(action, target, 5.0)
         await http.close()
 
     asyncio.run(main())
