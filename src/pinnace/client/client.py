@@ -130,14 +130,25 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
     ) -> ObjectList:
-        """All pages of one snapshot."""
-        query = _selectors(label_selector, field_selector)
-        path = resource.path(namespace)
+        """All of one snapshot."""
+        chosen = _selectors(label_selector, field_selector)
         try:
-            return await self._list_pages(resource, path, {**query, "limit": str(PAGE_SIZE)})
+            return await self._gather(self._pages(resource, namespace, chosen, PAGE_SIZE))
         except Expired:
             # The snapshot went away between two pages: a single large page cannot suffer that.
-            return await self._list_pages(resource, path, query)
+            return await self._gather(self._pages(resource, namespace, chosen, 0))
+
+    def pages(
+        self,
+        resource: resources.Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = PAGE_SIZE,
+    ) -> AsyncGenerator[ObjectList, None]:
+        """One snapshot, `limit` objects at a time (0: all at once). Raises Expired when the snapshot went away between two pages."""
+        return self._pages(resource, namespace, _selectors(label_selector, field_selector), limit)
 
     async def create(
         self, resource: resources.Resource, namespace: str | None, obj: Object, *, name: str = "", subresource: str = ""
@@ -226,21 +237,31 @@ class Client:
     async def close(self) -> None:
         await self._transport.close()
 
-    async def _list_pages(self, resource: resources.Resource, path: str, query: Mapping[str, str]) -> ObjectList:
-        items: list[Object] = []
+    async def _gather(self, pages: AsyncGenerator[ObjectList, None]) -> ObjectList:
+        whole = ObjectList([], "")
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                whole = ObjectList(whole.items + page.items, page.resource_version)
+        return whole
+
+    async def _pages(
+        self, resource: resources.Resource, namespace: str | None, query: Mapping[str, str], limit: int
+    ) -> AsyncGenerator[ObjectList, None]:
+        if limit:
+            query = {**query, "limit": str(limit)}
         following = ""
         while True:
-            page = await self._call("GET", path, {**query, "continue": following} if following else query)
-            metadata = page["metadata"]
-            items.extend(page.get("items") or ())
+            asked = {**query, "continue": following} if following else query
+            page = await self._call("GET", resource.path(namespace), asked)
+            items, metadata = page.get("items") or [], page["metadata"]
+            for item in items:
+                # Items of a built-in list carry no type of their own, events of a watch do: callers see one form.
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+            yield ObjectList(items, metadata.get("resourceVersion", ""))
             following = metadata.get("continue", "")
             if not following:
-                break
-        for item in items:
-            # Items of a built-in list carry no type of their own, events of a watch do: callers see one form.
-            item.setdefault("apiVersion", resource.api_version)
-            item.setdefault("kind", resource.kind)
-        return ObjectList(items, metadata.get("resourceVersion", ""))
+                return
 
     async def _call(
         self,

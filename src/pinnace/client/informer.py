@@ -100,20 +100,35 @@ class Informer(cache.Cache):
         await self._synced.wait()
 
     async def _list(self) -> None:
-        snapshot = await self._api.list(
+        try:
+            await self._take_pages(client.PAGE_SIZE)
+        except client.Expired:
+            # The snapshot went away between two pages: a single large page cannot suffer that.
+            await self._take_pages(0)
+        self._synced.set()
+
+    async def _take_pages(self, limit: int) -> None:
+        """Page by page, so that neither the whole list is in memory beside the cache, nor the loop held while it is taken in."""
+        there: set[cache.Key] = set()
+        pages = self._api.pages(
             self.resource,
             self._namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
+            limit=limit,
         )
-        self._resource_version = snapshot.resource_version
-        there = {cache.key_of(obj) for obj in snapshot.items}
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                for obj in page.items:
+                    there.add(cache.key_of(obj))
+                    self._put(obj)
+                resource_version = page.resource_version
+                # Within one process nothing of this waits for anything.
+                await asyncio.sleep(0)
         for obj in self.list():
             if cache.key_of(obj) not in there:
                 self._change(cache.key_of(obj), None)
-        for obj in snapshot.items:
-            self._put(obj)
-        self._synced.set()
+        self._resource_version = resource_version
 
     async def _watch(self) -> None:
         events = self._api.watch(

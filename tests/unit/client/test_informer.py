@@ -126,7 +126,7 @@ def test_relists_when_the_history_is_gone_and_reports_what_vanished() -> None:
             assert mirror.trace == []
             api.fault = lambda request: None
             await asyncio.sleep(60)
-            assert mirror.trace == [("deleted", "gone"), ("deleted", "replaced"), ("added", "replaced")]
+            assert mirror.trace == [("deleted", "replaced"), ("added", "replaced"), ("deleted", "gone")]
 
     scenario.run(main)
 
