@@ -330,8 +330,8 @@ def _wants_foreground(present: list[str], wanted: Options) -> bool:
 def answer(kind: kinds.Kind, deleted: Deleted, wanted: Options) -> tuple[int, bytes]:
     """(HTTP status, body)."""
     if not deleted.is_gone:
-        accepted = wanted.orphan_dependents is False or wanted.policy == "Foreground"
-        return (202 if accepted else 200), deleted.value
+        # Not for policies: upstream says it to those alone who ask in the old way.
+        return (202 if wanted.orphan_dependents is False else 200), deleted.value
     if (kind.group, kind.plural) in _RETURNS_OBJECT:
         return 200, deleted.value
     metadata = orjson.loads(deleted.value)["metadata"]

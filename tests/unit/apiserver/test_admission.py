@@ -509,6 +509,15 @@ def test_blocking_an_owners_deletion_needs_the_right_to_its_finalizers() -> None
     api_server.run(scenario)
 
 
+def test_a_port_that_is_missing_is_for_validation_to_tell() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        answer = await api.call("POST", SERVICES, service("a", type="NodePort", ports=[{"nodePort": 31000}]))
+        assert answer.code == 422
+        assert ("FieldValueInvalid", "spec.ports[0].port") in [cause[:2] for cause in answer.causes]
+
+    api_server.run(scenario)
+
+
 # ---------------------------------------------------------------- certificates
 
 

@@ -78,17 +78,26 @@ def test_an_object_stays_until_its_last_finalizer_goes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "finalizers", "code"),
-    [("Foreground", ["foregroundDeletion"], 202), ("Orphan", ["orphan"], 200)],
+    ("options", "finalizers"),
+    [({"propagationPolicy": "Foreground"}, ["foregroundDeletion"]), ({"propagationPolicy": "Orphan"}, ["orphan"])],
 )
 def test_policies_leave_their_finalizer_for_the_garbage_collector(
-    policy: str, finalizers: list[str], code: int
+    options: dict[str, str], finalizers: list[str]
 ) -> None:
     async def scenario(api: api_server.Api) -> None:
         await api.create(CONFIG_MAPS, {"metadata": {"name": "a"}})
-        answer = await api.call("DELETE", f"{CONFIG_MAPS}/a", {"propagationPolicy": policy})
-        assert answer.code == code
+        answer = await api.call("DELETE", f"{CONFIG_MAPS}/a", options)
+        assert answer.code == 200
         assert answer.json["metadata"]["finalizers"] == finalizers
+
+    api_server.run(scenario)
+
+
+def test_who_asks_in_the_old_way_is_told_that_the_object_is_still_there() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.create(CONFIG_MAPS, {"metadata": {"name": "a", "finalizers": ["example.com/a"]}})
+        answer = await api.call("DELETE", f"{CONFIG_MAPS}/a", {"orphanDependents": False})
+        assert answer.code == 202
 
     api_server.run(scenario)
 

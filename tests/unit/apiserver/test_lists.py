@@ -47,6 +47,7 @@ def test_selectors_by_label_and_field() -> None:
         bad = await api.call("GET", f"{CONFIG_MAPS}?fieldSelector=spec.x%3Dy")
         assert (bad.code, bad.reason) == (400, "BadRequest")
         assert (await api.call("GET", f"{CONFIG_MAPS}?labelSelector=a%20b")).code == 400
+        assert (await api.call("GET", f"{CONFIG_MAPS}?timeoutSeconds=soon")).code == 400
 
     api_server.run(scenario)
 

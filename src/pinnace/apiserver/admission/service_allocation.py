@@ -123,7 +123,7 @@ class ServiceAllocation:
 
     def _fill_ports(self, spec: Object, owner: Owner, taken: list[int]) -> None:
         """Ports of one number with different protocols share a node port."""
-        by_port = {port["port"]: port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
+        by_port = {port.get("port"): port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
         for port in spec.get("ports") or ():
             if port.get("nodePort"):
                 continue

@@ -45,6 +45,7 @@ async def select(context: contexts.Context) -> Listing:
         versions.check_list(options, is_watch=False)
     token = options.text("continue")
     limit = options.number("limit") or 0
+    options.number("timeoutSeconds")
     if token:
         return _continue(context, chosen, token, limit)
     revision = await _snapshot(context, limit)
