@@ -45,6 +45,17 @@ def test_a_pod_is_bound_once() -> None:
     api_server.run(scenario)
 
 
+def test_a_bound_pod_is_promised_no_room_any_more() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await a_pod(api)
+        promised = await api.patch(f"{PODS}/p/status", {"status": {"nominatedNodeName": "n1"}})
+        assert promised.json["status"]["nominatedNodeName"] == "n1"
+        assert (await api.call("POST", f"{PODS}/p/binding", binding("n2"))).code == 201
+        assert "nominatedNodeName" not in (await api.get(f"{PODS}/p"))["status"]
+
+    api_server.run(scenario)
+
+
 def test_a_binding_of_another_uid_or_to_nowhere_is_refused() -> None:
     async def scenario(api: api_server.Api) -> None:
         await a_pod(api)

@@ -90,6 +90,8 @@ def assign(pod: Object, binding: Object, now: str) -> None:
         if wanted.get(field):
             metadata[field] = {**(metadata.get(field) or {}), **wanted[field]}
     set_condition(pod, {"type": "PodScheduled", "status": "True"}, now)
+    # A promise of room is kept or forgotten.
+    pod["status"].pop("nominatedNodeName", None)
 
 
 def set_condition(pod: Object, wanted: Object, now: str) -> None:
