@@ -94,7 +94,7 @@ def surroundings(
         can_raise_limits=here.abilities.can_raise_limits,
         present_oom_score_adj=here.abilities.oom_score_adj,
         architecture=here.abilities.architecture,
-        host_devices=tuple(_privileged_devices()) if spec.security.privileged else tuple(map(_device, spec.devices)),
+        host_devices=_devices(spec),
         can_limit_swap=here.abilities.can_limit_swap,
         seccomp=_profile(spec.security.seccomp_profile),
     )
@@ -212,6 +212,13 @@ def _looked_up(source: pathlib.Path, target: str, permissions: str) -> runtime_s
     return runtime_spec.Device(
         target, kind, os.major(status.st_rdev), os.minor(status.st_rdev), status.st_mode & 0o7777, permissions
     )
+
+
+def _devices(spec: interface.ContainerSpec) -> tuple[runtime_spec.Device, ...]:
+    asked = {path: _device((host, path, permissions)) for host, path, permissions in spec.devices}
+    if not spec.security.privileged:
+        return tuple(asked.values())
+    return (*(found for found in _privileged_devices() if found.path not in asked), *asked.values())
 
 
 def _privileged_devices() -> Iterator[runtime_spec.Device]:

@@ -74,6 +74,7 @@ class Inputs:
     sandbox_id: str
     process: environment.Process
     mounts: tuple[interface.Mount, ...]
+    devices: tuple[tuple[str, str, str], ...]
     memory_capacity: int
     settings: settings_module.Settings
     pid_of: str = ""
@@ -94,6 +95,7 @@ def container_spec(pod: podspec.Object, container: podspec.Object, inputs: Input
         environment=(("HOSTNAME", host_name), *inputs.process.environment),
         working_directory=str(container.get("workingDir") or ""),
         mounts=inputs.mounts,
+        devices=inputs.devices,
         resources=qos.container_resources(pod, container, inputs.memory_capacity),
         security=security(pod, container, inputs.settings.seccomp_dir),
         tty=bool(container.get("tty")),
@@ -208,6 +210,19 @@ def mount_requests(
             sub_path = _expand_sub_path(str(mount["subPathExpr"]), known)
         requests.append(MountRequest(volume, sub_path, index, mount))
     return requests
+
+
+def block_devices(container: podspec.Object, ready: Mapping[str, volumes.Volume]) -> tuple[tuple[str, str, str], ...]:
+    """(path on the host, path in the container, permissions) of its block volumes. Raises ConfigError."""
+    found = []
+    for device in container.get("volumeDevices") or ():
+        volume = ready.get(device["name"])
+        if volume is None or not volume.is_block:
+            raise environment.ConfigError(
+                f'cannot find volume "{device["name"]}" to pass into container "{container["name"]}"'
+            )
+        found.append((str(volume.path), str(device["devicePath"]), "rm" if volume.read_only else "rwm"))
+    return tuple(found)
 
 
 def _expand_sub_path(expression: str, variables: Mapping[str, str]) -> str:

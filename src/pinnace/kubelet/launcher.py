@@ -89,6 +89,7 @@ async def _spec(
         sandbox_id=step.sandbox_id,
         process=process,
         mounts=_mounts(pod, container, step, process, prepared, shared),
+        devices=containers.block_devices(container, prepared.volumes),
         memory_capacity=shared.machine.memory_bytes,
         settings=shared.settings,
         pid_of=target_id,

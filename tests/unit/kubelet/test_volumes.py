@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pinnace.client import resources
-from pinnace.kubelet import fields
+from pinnace.kubelet import containers, environment, fields
 from pinnace.kubelet.volumes import (
     empty_dir,
     host_path,
@@ -264,6 +264,10 @@ ELSEWHERE = {
             {"local": {"path": "/tmp"}, "nodeAffinity": ELSEWHERE},
             'MountVolume.NodeAffinity check failed for volume "pv" : no matching NodeSelectorTerms',
         ),
+        (
+            {"local": {"path": "/tmp"}, "volumeMode": "Block"},
+            'MountVolume.SetUp failed for volume "v" : volume v has volumeMode Block, but is specified in volumeMounts',
+        ),
         ({"nfs": {"server": "s", "path": "/"}}, 'MountVolume.SetUp failed for volume "v" : no volume plugin matched'),
     ],
 )
@@ -275,14 +279,27 @@ def test_a_claim_that_cannot_be_mounted_is_told_by_its_volumes_name(
     assert str(caught.value).startswith(told)
 
 
+def test_block_volumes_are_devices_of_the_containers_that_name_them() -> None:
+    container = pods.container("c", volumeDevices=[{"name": "v", "devicePath": "/dev/xvda"}])
+    path = pathlib.Path("/dev/sdx")
+    for read_only, permissions in ((False, "rwm"), (True, "rm")):
+        ready = {"v": interface.Volume(path, read_only=read_only, is_block=True)}
+        assert containers.block_devices(container, ready) == (("/dev/sdx", "/dev/xvda", permissions),)
+    with pytest.raises(environment.ConfigError, match='cannot find volume "v"'):
+        containers.block_devices(container, {"v": interface.Volume(path)})
+
+
 def claimed(spec: dict[str, Any], folder: pathlib.Path, *, read_only: bool = False) -> interface.Volume:
     """What a pod of our group with a claim on such a volume gets."""
 
     async def main() -> interface.Volume:
         agent = node_agent.NodeAgent(folder)
         source = {"claimName": "c", "readOnly": read_only}
+        mounted = pods.container("c", volumeMounts=[{"name": "v", "mountPath": "/v"}])
         pod = pods.pod(
-            volumes=[{"name": "v", "persistentVolumeClaim": source}], securityContext={"fsGroup": os.getgid()}
+            containers=[mounted],
+            volumes=[{"name": "v", "persistentVolumeClaim": source}],
+            securityContext={"fsGroup": os.getgid()},
         )
         bound = {
             "metadata": {"name": "c", "namespace": "default"},

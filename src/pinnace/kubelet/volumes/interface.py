@@ -68,6 +68,8 @@ class Volume:
     read_only: bool = False
     no_exec: bool = False
     """Its programs cannot be run."""
+    is_block: bool = False
+    """`path` is a block device, for containers that name it among their `volumeDevices`."""
     owns_files: bool = True
     """False for the host's own files: fsGroup never touches them."""
 

@@ -48,11 +48,32 @@ async def mount(context: interface.Context, volume: podspec.Object) -> interface
     except client.ApiError as error:
         raise interface.VolumeError(f"error processing PVC {podspec.namespace(pod)}/{name}: {error}") from error
     await _require_node(context, persistent)
+    mode = persistent["spec"].get("volumeMode") or "Filesystem"
+    _require_use(pod, volume["name"], mode)
     path = _path(context, persistent)
     read_only = bool((volume.get("persistentVolumeClaim") or {}).get("readOnly"))
+    if mode == "Block":
+        return _block(persistent, path, read_only)
     if not read_only and not persistent["spec"].get("hostPath"):
         own_tree(path, interface.fs_group(pod), _changes_on_mismatch_only(pod))
     return interface.Volume(path, read_only=read_only)
+
+
+def _require_use(pod: podspec.Object, name: str, mode: str) -> None:
+    """File systems are mounted, block devices are not. Raises VolumeError."""
+    wrong = "volumeMounts" if mode == "Block" else "volumeDevices"
+    for _, container in podspec.containers(pod):
+        if any(each["name"] == name for each in container.get(wrong) or ()):
+            raise interface.VolumeError(f"volume {name} has volumeMode {mode}, but is specified in {wrong}")
+
+
+def _block(persistent: podspec.Object, path: pathlib.Path, read_only: bool) -> interface.Volume:
+    name = persistent["metadata"]["name"]
+    if not persistent["spec"].get("local"):
+        raise interface.VolumeError("no volume plugin matched: only local volumes are block devices here", volume=name)
+    if not path.is_block_device():
+        raise interface.VolumeError(f'path "{path}" is not a block device', step="MapVolume.SetUp failed", volume=name)
+    return interface.Volume(path, read_only=read_only, is_block=True)
 
 
 async def _require_node(context: interface.Context, persistent: podspec.Object) -> None:
