@@ -197,6 +197,8 @@ class PodWorker:
         observed = self._state.observed()
         plan = decide.decide(self.pod, observed, self._memory(), now)
         if plan.terminate is not None:
+            if plan.terminate.reason:
+                self._shared.recorder.normal(self.pod, plan.terminate.reason, plan.terminate.message)
             self.terminate(plan.terminate)
             plan = decide.decide(self.pod, observed, self._memory(), now)
         self._state.waiting = {**self._state.failed, **plan.waiting}

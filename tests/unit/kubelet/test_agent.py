@@ -570,6 +570,7 @@ def test_a_deadline_fails_the_pod(tmp_path: pathlib.Path) -> None:
             await agent.create(pods.pod("web", containers=[server()], activeDeadlineSeconds=3))
             await agent.until(lambda: agent.phase("web") == "Failed", seconds=5)
             assert agent.status("web")["reason"] == "DeadlineExceeded"
+            assert agent.reasons().count("DeadlineExceeded") == 1
 
     asyncio.run(main())
 
