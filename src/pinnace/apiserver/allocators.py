@@ -38,6 +38,14 @@ class Exhausted(Exception):
     """Nothing is left."""
 
 
+def _maybe_network(text: str) -> Network | None:
+    """None: no range at all, which an object that was stored before it was checked may say."""
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        return None
+
+
 class Addresses:
     """Of the cluster's own range, and of what ServiceCIDRs add to it once they are ready."""
 
@@ -57,8 +65,8 @@ class Addresses:
         for cidr in self._objects.all(objects.SERVICE_CIDRS):
             if "deletionTimestamp" in cidr["metadata"] or not _is_ready(cidr):
                 continue
-            added = (ipaddress.ip_network(text) for text in (cidr.get("spec") or {}).get("cidrs") or ())
-            found += [each for each in added if each.version == self._range.version and each not in found]
+            added = (_maybe_network(text) for text in (cidr.get("spec") or {}).get("cidrs") or ())
+            found += [each for each in added if each and each.version == self._range.version and each not in found]
         return found
 
     async def take(self, address: str, owner: Owner, *, dry_run: bool) -> None:

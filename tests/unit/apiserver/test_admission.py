@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pinnace.apiserver import quota_counts
+from pinnace.apiserver import envelope, quota_counts
 from pinnace.apiserver.admission import attributes, pod_security, resource_quota
 from pinnace.kit import clock
 from pinnace.testing import api_server
@@ -505,6 +505,24 @@ def test_blocking_an_owners_deletion_needs_the_right_to_its_finalizers() -> None
         assert "can't set finalizers on" in refused.message
         owner["blockOwnerDeletion"] = False
         assert (await api.call("POST", CONFIG_MAPS, wanted, who=JOE)).code == 201
+
+    api_server.run(scenario)
+
+
+def test_a_range_that_is_none_does_not_keep_services_from_their_addresses() -> None:
+    """An older server may have stored one; a Service must never come to be without its address."""
+
+    async def scenario(api: api_server.Api) -> None:
+        ranges = "/apis/networking.k8s.io/v1/servicecidrs"
+        await api.create(ranges, {"metadata": {"name": "odd"}, "spec": {"cidrs": ["10.99.0.0/24"]}})
+        record = api.store.range("/registry/servicecidrs/odd").records[0]
+        wrong = envelope.parse(record)
+        wrong["spec"]["cidrs"] = ["nonsense"]
+        wrong["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
+        await api.store.update(record.key, envelope.encode(wrong), record.mod_revision)
+        assert (await api.create(SERVICES, service("a")))["spec"]["clusterIP"].startswith("10.43.")
+        refused = await api.call("POST", SERVICES, service("b", clusterIP="nonsense"))
+        assert "spec.clusterIPs[0]" in [cause[1] for cause in refused.causes]
 
     api_server.run(scenario)
 

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from pinnace.api import errors, kinds, services
+from pinnace.api.validation import formats
 from pinnace.apiserver import allocators, objects
 from pinnace.apiserver.admission import attributes as admission
 
@@ -79,14 +80,14 @@ class ServiceAllocation:
             return []
         if had and had[0] != services.HEADLESS and wanted != had:
             return []  # Validation says that it cannot be changed.
+        if any(formats.parse_ip(address) is None for address in wanted):
+            return []  # Validation says that it is no address.
         try:
             if wanted:
                 for address in wanted:
                     await self._addresses.take(address, owner, dry_run=attributes.dry_run)
             else:
                 wanted = [await self._addresses.take_any(owner, dry_run=attributes.dry_run)]
-        except ValueError:
-            return []  # Validation says that it is no address.
         except (allocators.Taken, allocators.OutOfRange) as error:
             shown = orjson.dumps(wanted).decode()
             why = f"Invalid value: {shown}: failed to allocate IP {wanted[0]}: {error}"
