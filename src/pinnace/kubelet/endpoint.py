@@ -7,6 +7,7 @@ GET|POST /exec|attach/<namespace>/<pod>[/<uid>]/<container>
 GET|POST /portForward/<namespace>/<pod>[/<uid>]
 GET      /stats/summary, /metrics, /metrics/resource
 GET      /configz                                          the settings, in upstream's names
+GET      /logs/[<path>]                                    the machine's log folder
 GET      /runningpods                                      what the engine runs
 """
 
@@ -28,6 +29,7 @@ from pinnace.kubelet import (
     container_logs,
     endpoint_auth,
     figures,
+    host_logs,
     machine,
     model,
     podspec,
@@ -74,6 +76,7 @@ class Endpoint:
             "portForward": (_READ_OR_POST, self._port_forward),
             "stats": (_READ, self._stats),
             "metrics": (_READ, self._metrics),
+            "logs": (_READ, self._host_logs),
             "configz": (_READ, self._configz),
             "runningpods": (_READ, self._running_pods),
         }
@@ -126,6 +129,12 @@ class Endpoint:
             raise Refused(404, f"failed to open log of container {container}: no such file")
         body = container_logs.stream(path, chosen, self._wait_ended(known, container, attempt))
         return messages.Response(200, [("content-type", "text/plain; charset=utf-8")], body)
+
+    async def _host_logs(self, request: messages.Request, rest: list[str]) -> messages.Answer:
+        try:
+            return await host_logs.serve(request, "/".join(rest))
+        except host_logs.NotFound:
+            raise Refused(404, "404 page not found\n") from None
 
     def _wait_ended(
         self, known: worker.PodWorker | None, container: str, attempt: int
