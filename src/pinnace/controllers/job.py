@@ -194,9 +194,6 @@ class _Sync:
         return None
 
     def _end_by_indexes(self) -> _End | None:
-        message = job_rules.matched_success_rule(self._job, self._indexes)
-        if message:
-            return _End("SuccessCriteriaMet", "SuccessPolicy", message)
         limit = self._spec.get("maxFailedIndexes")
         if limit is not None and len(self._failed_indexes) > limit:
             message = "Job has exceeded the specified maximal number of failed indexes"
@@ -204,6 +201,10 @@ class _Sync:
         is_all_done = len(self._indexes) + len(self._failed_indexes) >= self._completions_or_zero
         if self._failed_indexes and is_all_done:
             return _End("FailureTarget", "FailedIndexes", "Job has failed indexes")
+        # Who fails and succeeds at once has failed.
+        message = job_rules.matched_success_rule(self._job, self._indexes)
+        if message:
+            return _End("SuccessCriteriaMet", "SuccessPolicy", message)
         return None
 
     def _fail_job_message(self) -> str:

@@ -1,12 +1,16 @@
 """Jobs against the real API server under virtual time."""
 
 import asyncio
+import datetime
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from pinnace.client import resources
+from pinnace.client import cache, resources
+from pinnace.controllers import actions
+from pinnace.controllers import job as jobs
+from pinnace.controllers import view as views
 from pinnace.testing import control_plane
 
 Object = dict[str, Any]
@@ -203,3 +207,19 @@ def test_an_orphaned_pod_is_adopted_again() -> None:
         assert again["metadata"]["finalizers"] == ["batch.kubernetes.io/job-tracking"]
 
     control_plane.run(test)
+
+
+def test_a_job_that_fails_and_succeeds_at_once_has_failed() -> None:
+    policy = {"rules": [{"succeededIndexes": "0"}]}
+    spec = {"completions": 2, "completionMode": "Indexed", "backoffLimitPerIndex": 0, "successPolicy": policy}
+    work = job(**spec, selector={"matchLabels": {"app": "work"}})
+    work["metadata"] |= {"namespace": "x", "uid": "u"}
+    work["status"] = {"completedIndexes": "0", "failedIndexes": "1", "startTime": "2026-01-02T03:04:05Z"}
+    caches = {resources.JOBS: cache.Cache(), resources.PODS: cache.Cache()}
+    caches[resources.JOBS].set(("x", "work"), work)
+    for resource, name, function in jobs.controller().indexes:
+        caches[resource].add_index(name, function)
+    now = datetime.datetime(2026, 1, 2, 4, tzinfo=datetime.UTC)
+    (update,) = jobs.plan(views.View(caches), ("x", "work"), now)
+    assert isinstance(update, actions.Update)
+    assert conditions(update.obj) == [("FailureTarget", "FailedIndexes")]
