@@ -19,4 +19,10 @@ def network(where: places.Places, cluster: settings.Cluster, node_range: ipaddre
         ipaddress.IPv4Network(cluster.pod_cidr),
         ipaddress.IPv4Network(cluster.service_cidr),
     )
-    return bridge.Settings(table, node_range, ipaddress.IPv4Address(cluster.cluster_dns), where.network_state)
+    return bridge.Settings(
+        table,
+        node_range,
+        ipaddress.IPv4Address(cluster.cluster_dns),
+        where.network_state,
+        node_address=ipaddress.IPv4Address(cluster.node_ip),
+    )

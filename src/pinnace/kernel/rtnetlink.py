@@ -25,7 +25,7 @@ _KIND, _DATA, _PORT_KIND, _PORT_DATA = 1, 2, 4, 5
 _PEER = 1
 _PORT_HAIRPIN = 4
 _INTERFACE_ADDRESS, _INTERFACE_LOCAL = 1, 2
-_DESTINATION, _OUT, _GATEWAY = 1, 4, 5
+_DESTINATION, _OUT, _GATEWAY, _PREFERRED_SOURCE = 1, 4, 5, 7
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
@@ -76,14 +76,22 @@ def set_address(index: int, address: ipaddress.IPv4Address, prefix_length: int) 
     return _NEW_ADDRESS, netlink.CREATE | _REPLACE, body
 
 
-def set_route(index: int, destination: ipaddress.IPv4Network, gateway: ipaddress.IPv4Address | None = None) -> Request:
-    """Without a gateway: what is reached on the link itself."""
+def set_route(
+    index: int,
+    destination: ipaddress.IPv4Network,
+    gateway: ipaddress.IPv4Address | None = None,
+    source: ipaddress.IPv4Address | None = None,
+) -> Request:
+    """Without a gateway: what is reached on the link itself. `source`: the machine's address that speaks where none was chosen;
+    the route goes with it."""
     scope = _SCOPE_LINK if gateway is None else _SCOPE_GLOBAL
     body = _ROUTE.pack(socket.AF_INET, destination.prefixlen, 0, 0, _MAIN_TABLE, _BOOT, scope, _UNICAST, 0)
     if destination.prefixlen:
         body += netlink.attribute(_DESTINATION, destination.network_address.packed)
     if gateway is not None:
         body += netlink.attribute(_GATEWAY, gateway.packed)
+    if source is not None:
+        body += netlink.attribute(_PREFERRED_SOURCE, source.packed)
     return _NEW_ROUTE, netlink.CREATE | _REPLACE, body + netlink.attribute(_OUT, struct.pack("=I", index))
 
 

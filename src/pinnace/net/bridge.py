@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import ipaddress
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Callable
@@ -29,6 +30,8 @@ GATEWAY_MAC = "0a:58:0a:2a:00:01"
 """The same on every bridge: pods keep a valid neighbour entry when the bridge is made anew."""
 
 
+log = logging.getLogger(__name__)
+
 REMOVALS = 8
 """Links that are removed at the same time."""
 
@@ -41,6 +44,8 @@ class Settings:
     dns_address: ipaddress.IPv4Address
     """Carried by the bridge, so that queries never leave the node."""
     state_file: pathlib.Path
+    node_address: ipaddress.IPv4Address | None = None
+    """By which pods know the node: what speaks to them from the node does so from there. None: from the gateway's address."""
     mtu: int = 0
     """0: that of the interface with the default route."""
 
@@ -130,11 +135,26 @@ class BridgeNetwork:
             rtnetlink.set_address(index, self._settings.dns_address, 32),
             rtnetlink.set_up(index, self._mtu),
         )
+        self._speak_as_node(index)
         # A pod's packet to another pod enters and leaves through the bridge: without this the host would tell pods to talk directly.
         _write_sysctl(f"net/ipv4/conf/{name}/send_redirects", "0")
         # Node ports are reachable at 127.0.0.1 too; the answer of such a connection comes from the bridge.
         _write_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
         return index
+
+    def _speak_as_node(self, index: int) -> None:
+        """A datagram to a server on the node that listens on all addresses is answered from the address of the route to the pod:
+        that must be the one that was asked, or whoever translated it does not know the answer.
+
+        Two routes to halves of the range go before the one that came with the gateway's address, which is left if they go."""
+        source = self._settings.node_address
+        if source is None:
+            return
+        halves = self._settings.node_range.subnets(prefixlen_diff=1)
+        try:
+            self._kernel.change(*(rtnetlink.set_route(index, half, source=source) for half in halves))
+        except OSError as error:
+            log.warning("the node speaks to pods from their gateway, not from %s: %s", source, error)
 
     def _attach(
         self, sandbox_id: str, namespace: pathlib.Path, host_ports: tuple[interface.HostPort, ...]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import os
 import pathlib
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pinnace.assemble import settings
 from pinnace.kernel import namespaces
 from pinnace.net import bridge, interface, rules
 from pinnace.proxy import dataplane, plan
@@ -24,9 +26,9 @@ TABLE = rules.TableSettings(
 NODE = ipaddress.IPv4Network("10.200.5.0/24")
 
 
-def make(folder: pathlib.Path) -> bridge.BridgeNetwork:
+def make(folder: pathlib.Path, node_address: ipaddress.IPv4Address | None = None) -> bridge.BridgeNetwork:
     return bridge.BridgeNetwork(
-        bridge.Settings(TABLE, NODE, ipaddress.IPv4Address("10.201.0.10"), folder / "network.json")
+        bridge.Settings(TABLE, NODE, ipaddress.IPv4Address("10.201.0.10"), folder / "network.json", node_address)
     )
 
 
@@ -140,6 +142,52 @@ def test_pods_reach_each_other_and_services_and_nothing_is_left(tmp_path: pathli
             await network.close()
         assert not pathlib.Path(f"/sys/class/net/{TABLE.bridge}").exists()
         assert not [one for one in found if pathlib.Path(f"/sys/class/net/{one.interface}").exists()]
+
+    asyncio.run(main())
+
+
+def test_datagrams_to_the_node_are_answered_from_the_address_that_was_asked(tmp_path: pathlib.Path) -> None:
+    """A server on all of the node's addresses, behind a Service whose endpoint is the node, and asked directly."""
+    node = ipaddress.IPv4Address(settings.own_address())
+
+    def ask_udp(address: str, port: int) -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(3)
+            asking.connect((address, port))
+            asking.send(b"who")
+            return asking.recv(100)
+
+    async def main() -> None:
+        network = make(tmp_path, node)
+        await network.open()
+        plane = dataplane.Kernel.open(TABLE.table)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+            server.bind(("0.0.0.0", 0))
+            port = server.getsockname()[1]
+
+            def serve() -> None:
+                for _ in range(2):
+                    server.sendto(*server.recvfrom(100))
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            try:
+                with pods(tmp_path, 1) as pins:
+                    await network.attach("pod-0", pins[0])
+                    spec = service(ports=[{"port": 53, "protocol": "UDP"}])
+                    piece = {
+                        "addressType": "IPv4",
+                        "ports": [{"port": port, "protocol": "UDP"}],
+                        "endpoints": [{"addresses": [str(node)]}],
+                    }
+                    show(plane, plan.EMPTY, plan.entries(spec, [piece], "here"))
+                    for asked in ((str(node), port), ("10.201.0.7", 53)):
+                        assert namespaces.run_in_network(pins[0], functools.partial(ask_udp, *asked)) == b"who"
+                thread.join()
+            finally:
+                plane.close()
+                await network.purge()
+                await network.close()
 
     asyncio.run(main())
 
