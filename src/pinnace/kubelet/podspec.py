@@ -96,6 +96,16 @@ def find_container(pod: Object, container_name: str) -> tuple[Role, Object] | No
     return None
 
 
+def changed_images(before: Object, after: Object) -> list[str]:
+    """Names of the containers that have another image than before."""
+    known = {container["name"]: container.get("image") for _, container in containers(before)}
+    return [
+        container["name"]
+        for _, container in containers(after)
+        if known.get(container["name"], container.get("image")) != container.get("image")
+    ]
+
+
 def field_path(pod: Object, container_name: str) -> str:
     """`spec.containers{web}`: the part of the pod that an event is about."""
     found = find_container(pod, container_name)

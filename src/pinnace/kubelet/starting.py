@@ -84,7 +84,11 @@ class Starter:
         found = podspec.find_container(self._state.pod, step.name)
         assert found is not None
         secrets = await pull_secrets.find(self._state.pod, self._shared)
-        self._state.images[step.name] = await self._shared.images.ensure(self._state.pod, found[1], secrets)
+        image = await self._shared.images.ensure(self._state.pod, found[1], secrets)
+        now = podspec.find_container(self._state.pod, step.name)
+        if now is not None and now[1].get("image") == found[1].get("image"):
+            # Else the container got another one meanwhile, and that is looked for next.
+            self._state.images[step.name] = image
         return True
 
     async def start(self, step: steps.StartContainer) -> bool:

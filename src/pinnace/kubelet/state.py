@@ -95,6 +95,12 @@ class PodState:
         self.marks.pop(container_id, None)
         self.actual.pop(container_id, None)
 
+    def forget_failures(self, name: str) -> None:
+        """The container has another image now: what was found out about the old one says nothing about it."""
+        self.crashes.pop(name, None)
+        self.images.pop(name, None)
+        self.failed.pop(name, None)
+
     def pod_containers(self) -> list[podspec.Object]:
         """Those that have resources: not the ephemeral ones."""
         return [*podspec.init_containers(self.pod), *podspec.main_containers(self.pod)]

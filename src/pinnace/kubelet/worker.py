@@ -96,6 +96,8 @@ class PodWorker:
         if before["spec"] != pod["spec"]:
             self._flights.allow_retry("resize")
             self._state.resize_error = ""
+            for name in podspec.changed_images(before, pod):
+                self._state.forget_failures(name)
         if any(before["metadata"].get(key) != pod["metadata"].get(key) for key in ("labels", "annotations")):
             self._volumes.want_refresh()
             self._flights.allow_retry("volumes", "start:")

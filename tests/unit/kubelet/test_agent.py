@@ -146,6 +146,31 @@ def test_a_crashing_container_restarts_at_once_and_then_backs_off(tmp_path: path
     asyncio.run(main())
 
 
+def test_another_image_waits_for_no_back_off_of_the_old_one(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with node(tmp_path) as agent:
+            agent.host.add_image("better")
+
+            async def mend(name: str) -> None:
+                present = agent.pod(name)
+                assert present is not None
+                change = {"spec": {"containers": [{**present["spec"]["containers"][0], "image": "better"}]}}
+                await agent.client.patch(resources.PODS, "default", name, change)
+
+            await agent.create(pods.pod("bad", containers=[pods.container("main", command=["false"])]))
+            await agent.until(lambda: "20s" in agent.state("bad").get("waiting", {}).get("message", ""), seconds=11)
+            await mend("bad")
+            await agent.until(lambda: agent.status("bad")["containerStatuses"][0]["restartCount"] == 3)
+            await agent.create(pods.pod("lost", containers=[server(image="nowhere")]))
+            await agent.until(
+                lambda: agent.state("lost").get("waiting", {}).get("reason") == "ImagePullBackOff", seconds=2
+            )
+            await mend("lost")
+            await agent.until(lambda: agent.phase("lost") == "Running")
+
+    asyncio.run(main())
+
+
 def test_init_containers_run_in_order_before_the_containers(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with node(tmp_path) as agent:
