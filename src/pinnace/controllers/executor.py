@@ -35,6 +35,10 @@ class Expectation:
         return seen is not None and int(seen["metadata"]["resourceVersion"]) >= self.revision
 
 
+Doubt = tuple[resources.Resource, str | None]
+"""A resource and a namespace in which a creation without a name of its own got no answer. To create again could make a second one."""
+
+
 @dataclasses.dataclass(slots=True)
 class Outcome:
     expectations: list[Expectation] = dataclasses.field(default_factory=list)
@@ -42,6 +46,8 @@ class Outcome:
     retry: str = ""
     """Why the key must be tried again after its back-off; empty: it need not."""
     error: client.ApiError | None = None
+    doubts: set[Doubt] = dataclasses.field(default_factory=set)
+    """Where something may have been made although the answer says otherwise."""
 
 
 class Executor:
@@ -103,6 +109,8 @@ class Executor:
         except client.ApiError as error:
             if isinstance(write, actions.Delete) and isinstance(error, client.NotFound):
                 return
+            if isinstance(write, actions.Create) and write.resource in self._caches and _may_exist(write, error):
+                outcome.doubts.add((write.resource, write.namespace))
             if write.on_error is not None:
                 await self._run(write.on_error(error), outcome)
             if not write.is_optional:
@@ -111,6 +119,16 @@ class Executor:
         outcome.expectations.extend(self._expected(write, answer))
         if write.then is not None:
             await self._run(write.then(answer), outcome)
+
+    async def clear_up(self, doubts: Iterable[Doubt]) -> list[Expectation]:
+        """What the caches must show until everything that the API has by now is in them. Raises ApiError."""
+        expectations = []
+        for resource, namespace in doubts:
+            there = (await self._api.list(resource, namespace)).items
+            if there:
+                newest = max(there, key=lambda obj: int(obj["metadata"]["resourceVersion"]))
+                expectations.append(_expectation(resource, newest["metadata"]))
+        return expectations
 
     async def _check(self, guard: actions.Exists) -> None:
         """Raises NotFound or Conflict when the guard does not hold."""
@@ -160,16 +178,18 @@ class Executor:
         metadata = answer.get("metadata") or {}
         if answer.get("kind") != write.resource.kind or "resourceVersion" not in metadata:
             return ()  # A subresource of another kind (a token, an eviction) says nothing about the object.
-        return [
-            Expectation(
-                write.resource,
-                metadata.get("namespace", ""),
-                metadata["name"],
-                metadata["uid"],
-                int(metadata["resourceVersion"]),
-            )
-        ]
+        return [_expectation(write.resource, metadata)]
 
     def _record(self, event: actions.Record) -> None:
         record = self._recorder.normal if event.type == "Normal" else self._recorder.warning
         record(event.regarding, event.reason, event.message)
+
+
+def _expectation(resource: resources.Resource, metadata: Object) -> Expectation:
+    revision = int(metadata["resourceVersion"])
+    return Expectation(resource, metadata.get("namespace", ""), metadata["name"], metadata["uid"], revision)
+
+
+def _may_exist(write: actions.Create, error: client.ApiError) -> bool:
+    """A creation whose object the server names: nothing stops a second one where the first one's answer was lost."""
+    return isinstance(error, client.Unavailable) and "name" not in write.obj["metadata"] and not write.name

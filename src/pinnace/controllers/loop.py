@@ -111,6 +111,7 @@ class Loop:
         self._executor = executor.Executor(api, recorder, self._informers)
         self._queue: workqueue.WorkQueue[Key] = workqueue.WorkQueue(time, RETRY)
         self._unseen: dict[Key, tuple[float, list[executor.Expectation]]] = {}
+        self._doubts: dict[Key, set[executor.Doubt]] = {}
         for resource, name, function in controller.indexes:
             self._informers[resource].add_index(name, function)
         for watch in controller.watches:
@@ -157,6 +158,8 @@ class Loop:
         if not self._is_current(key):
             return
         try:
+            if not await self._is_clear(key):
+                return
             outcome = await self._plan_and_run(key)
         except client.ApiError as error:
             self._retry(key, str(error), is_expected=True)
@@ -168,7 +171,20 @@ class Loop:
             return
         if outcome.expectations:
             self._unseen[key] = (self._clock.monotonic(), outcome.expectations)
+        if outcome.doubts:
+            self._doubts[key] = outcome.doubts
         self._after(key, outcome)
+
+    async def _is_clear(self, key: Key) -> bool:
+        """Whether the caches show what writes without an answer may have done; if not, the key comes back when they do."""
+        doubts = self._doubts.get(key)
+        if not doubts:
+            return True
+        expectations = await self._executor.clear_up(doubts)
+        del self._doubts[key]
+        if expectations:
+            self._unseen[key] = (self._clock.monotonic(), expectations)
+        return self._is_current(key)
 
     async def _plan_and_run(self, key: Key) -> executor.Outcome:
         view = self._view

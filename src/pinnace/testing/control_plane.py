@@ -31,6 +31,7 @@ _KEY = ec.generate_private_key(ec.SECP256R1()).private_bytes(
 )
 
 Fault = Callable[[messages.Request], None]
+Change = Callable[[messages.Request, messages.Answer], messages.Answer]
 
 
 class ControlPlane:
@@ -42,6 +43,8 @@ class ControlPlane:
         self.admin = self.client_of("admin", users.MASTERS)
         self.fault: Fault = lambda request: None
         self.after: Fault = lambda request: None
+        self.on_answer: Change = lambda request, answer: answer
+        """Makes another answer of the one that the controllers would get."""
         self.manager: manager.Manager | None = None
         self._task: asyncio.Future[Any] | None = None
 
@@ -68,7 +71,7 @@ class ControlPlane:
         self.fault(request)
         answer = await self.api.handle(request)
         self.after(request)
-        return answer
+        return self.on_answer(request, answer)
 
     # -- what tests ask and do
 

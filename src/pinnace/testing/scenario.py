@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+RESOLUTION_SECONDS = 1e-6
 # How long the loop really waits when nothing is due: another thread (a commit, say) may be about to answer.
 PATIENCE_SECONDS = 5.0
 
@@ -58,7 +59,8 @@ class LoopClock:
         return EPOCH + datetime.timedelta(seconds=self.monotonic())
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        # Less than the loop's resolution would end before time has moved, and who waits for a moment would wait again, for ever.
+        await asyncio.sleep(max(seconds, RESOLUTION_SECONDS) if seconds > 0 else seconds)
 
 
 def run(scenario: Callable[[LoopClock], Coroutine[Any, Any, T]]) -> T:
