@@ -105,7 +105,7 @@ def campaign(seed: int, odds: controller_chaos.Odds | None = None) -> list[str]:
         chaos = controller_chaos.Chaos(plane, rng, odds)
         whole = asyncio.create_task(disturbed_then_calm(plane, chaos, rng))
         watching.add_done_callback(lambda _: whole.cancel())
-        while not whole.done() and not witness.wrong:
+        while not whole.done() and not witness.wrong:  # noqa: ASYNC110 - virtual seconds
             await asyncio.sleep(1)
         wrong.extend(witness.wrong)
         assert not watching.done(), "the witness gave up"
