@@ -258,6 +258,33 @@ def test_a_budget_says_how_many_pods_may_go() -> None:
     control_plane.run(test)
 
 
+def test_a_disruption_that_never_came_is_withdrawn() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        for name, reason in (("spared", "EvictionByEvictionAPI"), ("ending", "TerminationByKubelet")):
+            spec = {"containers": [{"name": "main", "image": "one"}]}
+            await plane.create(resources.PODS, {"metadata": {"name": name}, "spec": spec})
+            stamp = plane.time.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            told = {"type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": stamp}
+            status = {"status": {"conditions": [told]}}
+            await plane.patch(resources.PODS, name, status, kind="strategic", subresource="status")
+
+        async def statuses() -> dict[str, str]:
+            found = await plane.list(resources.PODS)
+            return {
+                pod["metadata"]["name"]: each["status"]
+                for pod in found
+                for each in pod["status"]["conditions"]
+                if each["type"] == "DisruptionTarget"
+            }
+
+        await asyncio.sleep(110)
+        assert await statuses() == {"spared": "True", "ending": "True"}
+        await asyncio.sleep(20)
+        assert await statuses() == {"spared": "False", "ending": "True"}
+
+    control_plane.run(test, node=None)
+
+
 def test_roles_gather_the_rules_of_what_carries_their_label() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         await asyncio.sleep(2)
