@@ -64,7 +64,7 @@ def convert(
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
         )
     _check_kind(raw, kind)
-    schema = schemas.of(kind)
+    schema = kind.schema
     if not complaints and not isinstance(raw, repair.Duplicates) and clean.is_clean(schema, raw):
         return Decoded(raw)
     return _repaired(raw, kind, schema, field_validation, complaints)

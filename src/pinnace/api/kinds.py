@@ -43,6 +43,13 @@ class Kind:
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    @property
+    def schema(self) -> schemas.Schema:
+        """Of its objects."""
+        if self.definition:
+            return schemas.definition(self.definition)
+        return self.custom_schema or schemas.UNTYPED_RESOURCE
+
     def subresource(self, name: str) -> "Subresource | None":
         return next((sub for sub in self.subresources if sub.name == name), None)
 

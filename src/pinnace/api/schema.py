@@ -8,13 +8,10 @@ import dataclasses
 import functools
 import importlib.resources
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import zstandard
-
-if TYPE_CHECKING:
-    from pinnace.api import kinds
 
 REF = "#/definitions/"
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -89,13 +86,6 @@ def definition(name: str) -> Schema:
         _fill(found, raw)
         _special(found)
     return found
-
-
-def of(kind: "kinds.Kind") -> Schema:
-    """The schema of a kind's objects."""
-    if kind.definition:
-        return definition(kind.definition)
-    return kind.custom_schema or UNTYPED_RESOURCE
 
 
 def from_openapi_v3(props: Mapping[str, Any], *, root: bool = True) -> Schema:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.api import errors, kinds, managed_fields, schema, strategy, validation
+from pinnace.api import errors, kinds, managed_fields, strategy, validation
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import conversion, memory, query
 from pinnace.apiserver.admission import attributes as admission
@@ -320,7 +320,7 @@ def _track(context: contexts.Context, old: Object | None, new: Object, options: 
     return managed_fields.update(
         old,
         new,
-        schema.of(context.kind),
+        context.kind.schema,
         manager=context.manager(options),
         operation="Update",
         now=clock.rfc3339(context.services.clock.now()),

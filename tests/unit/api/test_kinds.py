@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.api import kinds, schema
+from pinnace.api import kinds
 
 REFERENCE = pathlib.Path(__file__).resolve().parents[3].parent / "shared" / "reference"
 
@@ -87,7 +87,7 @@ def test_core_kinds_are_those_of_upstreams_discovery_in_its_order() -> None:
 
 def test_every_builtin_kind_has_a_definition() -> None:
     for kind in kinds.builtin(previews=True).all():
-        assert schema.of(kind).type == "object", kind
+        assert kind.schema.type == "object", kind
 
 
 @pytest.mark.parametrize(

@@ -73,4 +73,4 @@ def test_custom_resources_take_the_same_path() -> None:
 
 def test_a_resource_without_a_schema_keeps_everything() -> None:
     kind = kinds.Kind("example.com", "v1", "Thing", "things", "thing", namespaced=True)
-    assert schema.of(kind).preserve_unknown
+    assert kind.schema.preserve_unknown

@@ -422,6 +422,16 @@ def test_a_resize_renames_and_moves_no_containers() -> None:
     ]
 
 
+def test_a_pods_own_resources_are_resized_like_a_containers() -> None:
+    amounts = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2"}}
+    whole = pod(resources=amounts)
+    assert changed(POD, whole, {"spec/resources/requests/cpu": "1500m"}, "resize") == []
+    assert changed(POD, whole, {"spec/resources/requests/cpu": "3"}, "resize") != []
+    assert changed(POD, whole, {"spec/resources/limits": None}, "resize") == [
+        "spec.resources.limits: Forbidden: resource limits cannot be removed"
+    ]
+
+
 def test_ephemeral_containers_are_only_added() -> None:
     added = {"spec/ephemeralContainers": [{"name": "e", "image": "i", **_CONTAINER_DEFAULTS}]}
     assert changed(POD, pod(), added, "ephemeralcontainers") == []
@@ -1095,7 +1105,7 @@ def _shaped(draw: st.DrawFn, of: schema.Schema, depth: int = 5) -> Any:
 @given(st.data())
 def test_whatever_can_be_decoded_can_be_validated(data: st.DataObject) -> None:
     of = data.draw(st.sampled_from([kind for kind in REGISTRY.all() if not kind.is_virtual]))
-    body = data.draw(_shaped(schema.of(of)))
+    body = data.draw(_shaped(of.schema))
     try:
         made = decode.decode(orjson.dumps({**body, "apiVersion": of.api_version, "kind": of.kind}), of).obj
     except errors.StatusError:

@@ -80,7 +80,8 @@ def test_an_approved_request_gets_its_certificate_and_no_other_does() -> None:
             await plane.create(REQUESTS, request(name, expirationSeconds=3600))
         await plane.create(REQUESTS, request("foreign", "example.com/own"))
         condition = (await approve(plane, "wanted"))["status"]["conditions"][0]
-        assert condition["lastUpdateTime"] and condition["lastTransitionTime"]
+        assert condition["lastUpdateTime"]
+        assert condition["lastTransitionTime"]
         await approve(plane, "denied", "Denied")
         await approve(plane, "foreign")
         for name in ("denied", "waiting", "foreign"):

@@ -48,7 +48,7 @@ _PRINTED = {
 
 def apply(kind: kinds.Kind, obj: kinds.Object) -> None:
     """Fill in the defaults of `obj`, which was decoded for `kind`."""
-    schema = schemas.of(kind)
+    schema = kind.schema
     if not kind.definition:
         structural.apply(schema, obj)
         return

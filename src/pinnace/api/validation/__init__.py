@@ -6,7 +6,6 @@
 from collections.abc import Callable
 
 from pinnace.api import errors, kinds
-from pinnace.api import schema as schemas
 from pinnace.api.validation import (
     addresses,
     admission_policies,
@@ -83,7 +82,7 @@ def update_status(kind: kinds.Kind, new: Object, old: Object) -> list[errors.Cau
 
 def _by_schema(found: field.Causes, kind: kinds.Kind, obj: Object) -> None:
     check = structural.required if kind.definition else structural.custom
-    check(found, schemas.of(kind), obj, "")
+    check(found, kind.schema, obj, "")
 
 
 def _told_once(found: field.Causes) -> list[errors.Cause]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import decode, errors, kinds, schema, selectors
+from pinnace.api import decode, errors, kinds, selectors
 from pinnace.api.patch import json_patch, merge, strategic
 from pinnace.apiserver import bodies, conversion, negotiate, query, views, writing
 from pinnace.apiserver import context as contexts
@@ -68,7 +68,7 @@ async def patch(context: contexts.Context) -> messages.Answer:
         if media == patches.JSON:
             changed = json_patch.apply(shown, change)
         elif media == patches.STRATEGIC:
-            changed = strategic.apply(shown, change, schema.of(KIND))
+            changed = strategic.apply(shown, change, KIND.schema)
         else:
             changed = merge.apply(shown, change)
         found = decode.convert(changed, KIND, field_validation=options.field_validation)

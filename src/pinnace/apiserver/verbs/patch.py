@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from pinnace.api import decode, defaults, errors, managed_fields, repair, schema
+from pinnace.api import decode, defaults, errors, managed_fields, repair
 from pinnace.api.patch import json_patch, merge, strategic
 from pinnace.apiserver import bodies, negotiate, patch_errors, query, views, writing
 from pinnace.apiserver import context as contexts
@@ -68,7 +68,7 @@ def _patched(context: contexts.Context, change: _Change, old: Object, options: q
     elif change.media == MERGE:
         changed = merge.apply(old, change.value)
     else:
-        changed = strategic.apply(old, change.value, schema.of(context.kind))
+        changed = strategic.apply(old, change.value, context.kind.schema)
     return _converted(context, change, changed, options)
 
 
@@ -147,7 +147,7 @@ def _applied(context: contexts.Context, live: Object | None, config: Object, opt
     merged = managed_fields.apply(
         live,
         config,
-        schema.of(context.kind),
+        context.kind.schema,
         manager=options.field_manager,
         force=options.force,
         now=clock.rfc3339(context.services.clock.now()),
