@@ -166,6 +166,8 @@ def _resize(new: Object, old: Object) -> None:
                 for given in wanted_spec.get(name, ())
             ]
 
+    _keep(spec, wanted_spec, "resources")
+
 
 def _resized(container: Object, given: Object) -> Object:
     made = dict(container)

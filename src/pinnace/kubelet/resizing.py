@@ -58,7 +58,11 @@ def as_actual(pod: model.Object) -> model.Object:
         for entry in (pod.get("status") or {}).get(field) or ():
             if "running" in (entry.get("state") or {}) and "resources" in entry:
                 shown[entry["name"]] = entry["resources"]
-    return _replaced(pod, shown)
+    made = _replaced(pod, shown)
+    whole = (pod.get("status") or {}).get("resources")
+    if whole and "resources" in made["spec"]:
+        made["spec"]["resources"] = whole
+    return made
 
 
 def with_resources(pod: model.Object, source: model.Object) -> model.Object:

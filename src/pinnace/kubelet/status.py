@@ -58,6 +58,7 @@ def make(pod: model.Object, observed: model.Observed, memory: model.Memory, cont
     }
     if not status["observedGeneration"]:
         del status["observedGeneration"]
+    _add_pod_resources(status, pod)
     _set_addresses(status, pod, observed, context, is_over)
     _set_reason(status, old, memory, is_over)
     status["containerStatuses"] = mains
@@ -306,6 +307,15 @@ def _add_resources(status: model.Object, container: model.Object, actual: model.
     mounts = container.get("volumeMounts")
     if mounts:
         status["volumeMounts"] = [_mount_status(mount) for mount in mounts]
+
+
+def _add_pod_resources(status: model.Object, pod: model.Object) -> None:
+    """Of a pod that has resources as a whole: what it was granted."""
+    whole = pod["spec"].get("resources") or {}
+    if whole:
+        status["resources"] = {key: dict(whole[key]) for key in ("limits", "requests") if whole.get(key)}
+        if whole.get("requests"):
+            status["allocatedResources"] = dict(whole["requests"])
 
 
 def _mount_status(mount: model.Object) -> model.Object:

@@ -141,6 +141,27 @@ def test_a_resize_that_waits_for_room_is_granted_when_another_pod_goes(tmp_path:
     asyncio.run(main())
 
 
+def quota(sandbox: interface.Sandbox) -> int:
+    return 0 if sandbox.spec.resources is None else sandbox.spec.resources.cpu_quota_us
+
+
+def test_a_pod_with_resources_as_a_whole_is_resized_as_a_whole(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with node_agent.NodeAgent(tmp_path) as agent:
+            amounts = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}}
+            await agent.create(pods.pod("web", containers=[pods.container("m")], resources=amounts))
+            await agent.until(lambda: agent.phase("web") == "Running")
+            assert agent.status("web")["resources"] == amounts
+            change = {"requests": {"cpu": "150m", "memory": "64Mi"}, "limits": {"cpu": "300m", "memory": "128Mi"}}
+            await agent.client.patch(resources.PODS, "default", "web", {"spec": {"resources": change}})
+            await agent.until(lambda: agent.status("web")["resources"] == change)
+            assert agent.status("web")["allocatedResources"] == change["requests"]
+            await agent.until(lambda: [quota(each) for each in agent.host.sandboxes.values()] == [30_000])
+            assert agent.status("web")["containerStatuses"][0]["restartCount"] == 0
+
+    asyncio.run(main())
+
+
 def test_limits_that_cannot_be_set_show_as_an_error_in_progress(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with node_agent.NodeAgent(tmp_path) as agent:

@@ -455,6 +455,9 @@ def _resize(found: Causes, new: Fields, old: Fields) -> None:
     was = field.part(old, "status").get("qosClass") or qos.of(old["spec"])
     if was != qos.of(new["spec"]):
         found.invalid("spec", was, "Pod QOS Class may not change as a result of resizing")
+    _resize_container(found, new["spec"], old["spec"], "spec.resources")
+    if _beyond_compute(new["spec"])["resources"] != _beyond_compute(old["spec"])["resources"]:
+        found.forbidden("spec.resources", "only cpu and memory resources are mutable")
     for name in ("initContainers", "containers"):
         pairs = zip(field.items(new["spec"], name), field.items(old["spec"], name), strict=True)
         for index, (after, before) in enumerate(pairs):
@@ -477,6 +480,7 @@ def _same_names(found: Causes, new: list[Fields], old: list[Fields], path: str) 
 
 
 def _resize_container(found: Causes, new: Fields, old: Fields, path: str) -> None:
+    """Also of the pod as a whole."""
     after, before = field.part(new, "resources"), field.part(old, "resources")
     for name in ("requests", "limits"):
         if set(field.part(before, name)) - set(field.part(after, name)):
