@@ -149,4 +149,8 @@ def read_files(main: pathlib.Path) -> list[Mapping[str, Line]]:
         return []
     # Most machines have no such file, and the YAML library would be a third of the time that `pinnace status` takes.
     reader = importlib.import_module("pinnace.assemble.configuration_files")
-    return [reader.read(path) for path in present]
+    try:
+        files = [reader.read(path, KEYS) for path in present]
+    except reader.UnusableFile as error:
+        raise ConfigurationError(str(error)) from error
+    return [{key: Line(*found) for key, found in file.items()} for file in files]

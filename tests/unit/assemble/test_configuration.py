@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.assemble import configuration, configuration_files
+from pinnace.assemble import configuration
 
 Line = configuration.Line
 
@@ -117,7 +117,7 @@ def test_a_wrong_file_names_file_line_and_remedy(tmp_path: pathlib.Path, text: s
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(configuration.ConfigurationError, match=message):
-        configuration_files.read(path)
+        configuration.read_files(path)
 
 
 def test_a_wrong_value_in_a_file_names_its_line(tmp_path: pathlib.Path) -> None:
