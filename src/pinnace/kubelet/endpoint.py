@@ -23,6 +23,7 @@ import orjson
 from pinnace.client import client
 from pinnace.engine import interface
 from pinnace.kernel import namespaces
+from pinnace.kit import clock
 from pinnace.kubelet import (
     agent,
     configz,
@@ -35,6 +36,7 @@ from pinnace.kubelet import (
     podspec,
     portforward,
     remotecommand,
+    volume_figures,
     worker,
 )
 from pinnace.web import duplex, messages
@@ -155,9 +157,14 @@ class Endpoint:
     async def _stats(self, request: messages.Request, rest: list[str]) -> messages.Answer:
         if rest not in ([], ["summary"]):
             raise Refused(404, "404 page not found\n")
-        return _json(
-            figures.summary(self._kubelet.settings, await self._measure(), self._node_cpu(), self._kubelet.time.now())
-        )
+        now = self._kubelet.time.now()
+        found = figures.summary(self._kubelet.settings, await self._measure(), self._node_cpu(), now)
+        volumes = await self._volumes()
+        for pod in found["pods"]:
+            uses = [use for use in volumes if use.pod_uid == pod["podRef"]["uid"]]
+            if uses:
+                pod["volume"] = volume_figures.summary(uses, clock.rfc3339(now))
+        return _json(found)
 
     async def _configz(self, request: messages.Request, rest: list[str]) -> messages.Answer:
         return _json({"kubeletconfig": configz.document(self._kubelet.settings)})
@@ -184,6 +191,7 @@ class Endpoint:
                 "# TYPE kubelet_running_containers gauge\n"
                 f'kubelet_running_containers{{container_state="running"}} {len(running)}\n'
             )
+            text += volume_figures.metrics(await self._volumes())
         else:
             raise Refused(404, "404 page not found\n")
         return messages.Response(200, [("content-type", "text/plain; version=0.0.4; charset=utf-8")], text.encode())
@@ -191,6 +199,10 @@ class Endpoint:
     async def _measure(self) -> list[figures.PodUse]:
         pods = [(each.pod, each.live_containers()) for each in self._kubelet.workers.values()]
         return await figures.measure(self._kubelet.engine, pods, self._rates, self._kubelet.time.monotonic())
+
+    async def _volumes(self) -> list[volume_figures.VolumeUse]:
+        pods = [(each.pod, each.volumes) for each in self._kubelet.workers.values() if each.live_containers()]
+        return await asyncio.to_thread(volume_figures.measure, pods)
 
     def _node_cpu(self) -> figures.NodeCpu:
         used = machine.cpu_nanoseconds()

@@ -7,7 +7,7 @@ a key (`decide` sees which are in flight); its end wakes the worker. A turn itse
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from pinnace.engine import interface
 from pinnace.kubelet import (
@@ -30,6 +30,7 @@ from pinnace.kubelet import (
     steps,
     stopping,
 )
+from pinnace.kubelet.volumes import interface as volumes
 
 # What a pod that is to stop needs no more.
 _NOT_WHILE_STOPPING = ("image:", "hook:", "volumes", pod_volumes.KEY)
@@ -153,6 +154,11 @@ class PodWorker:
     @property
     def sandbox_id(self) -> str:
         return self._state.sandbox.id if self._state.sandbox is not None else ""
+
+    @property
+    def volumes(self) -> Mapping[str, volumes.Volume]:
+        """Those that are ready, by name."""
+        return self._state.prepared.volumes
 
     @property
     def status(self) -> podspec.Object:
