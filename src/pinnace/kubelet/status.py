@@ -86,8 +86,10 @@ def make(pod: model.Object, observed: model.Observed, memory: model.Memory, cont
 def rejected(pod: model.Object, reason: str, message: str, context: Context) -> model.Object:
     """The status of a pod that this node refuses to run."""
     old = pod.get("status", {})
+    generation = podspec.generation(pod)
     return {
         **old,
+        **({"observedGeneration": generation} if generation else {}),
         "phase": "Failed",
         "reason": reason,
         "message": message,

@@ -228,3 +228,17 @@ def test_how_far_a_read_only_mount_reaches_is_told(mount: dict[str, Any], shown:
     pod = pods.pod(containers=[pods.container("main", volumeMounts=[{"name": "v", "mountPath": "/v", **mount}])])
     entry = made(pod, running("main"))["containerStatuses"][0]["volumeMounts"][0]
     assert entry.get("recursiveReadOnly") == shown
+
+
+def test_a_pod_that_is_refused_keeps_what_is_known_of_it_and_says_why() -> None:
+    pod = pods.pod()
+    pod["metadata"]["generation"] = 3
+    pod["status"] = {"qosClass": "BestEffort", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+    assert status.rejected(pod, "OutOfcpu", "too large", CONTEXT) == {
+        **pod["status"],
+        "observedGeneration": 3,
+        "phase": "Failed",
+        "reason": "OutOfcpu",
+        "message": "too large",
+        "startTime": "2026-01-01T00:00:00Z",
+    }
