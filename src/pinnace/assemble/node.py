@@ -28,7 +28,8 @@ from pinnace.web import tls
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 3.0
-RETRY = backoff.Backoff(first=0.02, limit=1.0)
+RETRY = backoff.Backoff(first=0.01, limit=1.0, factor=1.15)
+"""Grows slowly: node and server start together, and what is slept beyond the server's first answer is a later first pod."""
 
 
 async def run(where: places.Places, cluster: settings.Cluster) -> None:
@@ -87,6 +88,7 @@ def node_settings(where: places.Places, cluster: settings.Cluster) -> kubelet_se
 async def pod_range(api: client.Client, cluster: settings.Cluster, time: clock.Clock) -> ipaddress.IPv4Network:
     """The node's part of the pod range, as the node-ipam controller assigned it. Registers the Node where it is not there yet."""
     failures = 0
+    told = ""
     while True:
         try:
             node = await api.get(resources.NODES, None, cluster.node_name)
@@ -96,7 +98,9 @@ async def pod_range(api: client.Client, cluster: settings.Cluster, time: clock.C
         except client.NotFound:
             await register(api, cluster)
         except client.Unavailable as error:
-            log.info("the API is not there yet: %s", error)
+            if str(error) != told:
+                told = str(error)
+                log.info("the API is not there yet: %s", told)
         await time.sleep(RETRY.delay(failures))
         failures += 1
 
