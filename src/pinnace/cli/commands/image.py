@@ -28,7 +28,13 @@ def command() -> None:
 @click.argument("archives", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def load(target: cluster_options.Target, archives: tuple[str, ...], quiet: bool) -> None:
-    """Load docker-archive or OCI-archive files (plain, gzip or zstd); `-` reads standard input."""
+    """Load docker-archive or OCI-archive files (plain, gzip or zstd); `-` reads standard input.
+
+    \b
+    Examples:
+      pinnace image load app.tar
+      docker save app:1 | pinnace image load -
+    """
     for archive in archives:
         if archive != "-":
             _load(target, pathlib.Path(archive).absolute(), quiet=quiet)
@@ -116,7 +122,19 @@ def _call(target: cluster_options.Target, action: Callable[[node_control.NodeCon
 @click.option("--rebuild", is_flag=True, help="Look for newer packages although the image is in the cache.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def build_base_command(source: str, folder: str, cache: str | None, rebuild: bool, quiet: bool) -> None:
-    """Build base images from Debian packages, with no registry in reach."""
+    """Build base images from Debian packages, with no registry in reach.
+
+    \b
+    A file says, for each image (examples/shop/images.yaml shows more):
+      name: tools:1
+      packages: [python3, curl]
+      command: [python3]
+
+    \b
+    Example:
+      pinnace image build-base -f images.yaml -o /tmp/images
+      pinnace image load /tmp/images/*.tar
+    """
     request = base_images.Request(
         source=pathlib.Path(source),
         output=pathlib.Path(folder),
