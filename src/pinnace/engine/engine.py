@@ -52,6 +52,9 @@ class Engine:
         await self._images.close()
         await self._here.close()
 
+    async def check(self) -> None:
+        self._here.check()
+
     async def create_sandbox(self, spec: interface.SandboxSpec) -> interface.Sandbox:
         return await sandboxes.create(self._here, spec)
 

@@ -354,6 +354,10 @@ class Engine(Protocol):
         """Let go. Containers go on."""
         ...
 
+    async def check(self) -> None:
+        """Raises EngineError where no container could be started whatever its spec: it names what is missing. Costs next to nothing."""
+        ...
+
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox: ...
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """With every container in it (killed at once)."""

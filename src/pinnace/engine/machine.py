@@ -10,7 +10,7 @@ import logging
 import os
 import pathlib
 
-from pinnace.engine import events, interface, records
+from pinnace.engine import events, interface, monitor, records
 from pinnace.kernel import capabilities, cgroup_moves, cgroups, mounts, paths
 from pinnace.kit import clock, tasks
 from pinnace.oci import configuration, images
@@ -90,6 +90,16 @@ class Machine:
             if live.process >= 0:
                 os.close(live.process)
                 live.process = -1
+
+    def check(self) -> None:
+        for program in (monitor.RUNTIME, monitor.CONMON):
+            if not os.access(program, os.X_OK):
+                raise interface.EngineError(
+                    f"{program} is missing or cannot be run; `pinnace doctor` says how to install it"
+                )
+        for folder in (self.root, self.run):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise interface.EngineError(f"{folder} is missing or cannot be written")
 
     # -------------------------------------------------------------- places
 

@@ -1,4 +1,5 @@
-"""What a node does from time to time: rotate logs, collect unused images, look out for pressure and evict."""
+"""What a node does from time to time: rotate logs, collect unused images, see whether it can run pods at all, look out for
+pressure and evict."""
 
 import asyncio
 import contextlib
@@ -10,6 +11,7 @@ from pinnace.engine import interface
 from pinnace.kit import clock, tasks
 from pinnace.kubelet import eviction, machine, model, node, podspec, worker
 from pinnace.kubelet import settings as settings_module
+from pinnace.net import interface as net
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ class Agent(Protocol):
     """What upkeep needs of the agent."""
 
     engine: interface.Engine
+    network: net.PodNetwork
     time: clock.Clock
     settings: settings_module.Settings
     workers: dict[str, worker.PodWorker]
@@ -34,6 +37,7 @@ class Upkeep:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._pressed_at: dict[str, float] = {}
+        self._problem = ""
 
     def start(self, supervisor: tasks.Supervisor) -> None:
         supervisor.start("log rotation", self._rotate_logs)
@@ -90,8 +94,26 @@ class Upkeep:
     async def _watch_pressure(self) -> None:
         while True:
             await self._agent.time.sleep(PRESSURE_SECONDS)
+            await self.check_runtime()
             await self.check_local_storage()
             await self.check_pressure()
+
+    async def check_runtime(self) -> None:
+        """A node that can start nothing says so: no more pods come, and in time those that are here go elsewhere."""
+        problem = ""
+        try:
+            await self._agent.engine.check()
+            await self._agent.network.check()
+        except interface.EngineError as error:
+            problem = f"container runtime is down: {error}"
+        except net.NetworkError as error:
+            problem = (
+                "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+                f"message:Network plugin returns error: {error}"
+            )
+        if problem and problem != self._problem:
+            log.error("this node is not ready: %s", problem)
+        self._problem = problem
 
     async def check_local_storage(self) -> None:
         """Evict the pods that keep more on this node than their limits allow."""
@@ -137,7 +159,12 @@ class Upkeep:
                 self._pressed_at[name] = now
         held = {name for name, moment in self._pressed_at.items() if now - moment < COOL_DOWN_SECONDS}
         self._agent.node.set_health(
-            node.Health(is_ready=True, memory_pressure="memory" in held, disk_pressure="disk" in held)
+            node.Health(
+                is_ready=not self._problem,
+                problem=self._problem,
+                memory_pressure="memory" in held,
+                disk_pressure="disk" in held,
+            )
         )
 
     async def _evict(self, resource: str, threshold: str, available: str) -> None:

@@ -85,6 +85,9 @@ class BridgeNetwork:
         # Only now: whoever is interrupted in between finds the link again by what is remembered.
         await self._run(self._forget, sandbox_id)
 
+    async def check(self) -> None:
+        await self._run(self._check)
+
     async def attachments(self) -> tuple[interface.Attachment, ...]:
         return tuple(self._attached.values())
 
@@ -122,6 +125,12 @@ class BridgeNetwork:
         if self._links is None:
             raise interface.NetworkError("the network is not open")
         return self._links
+
+    def _check(self) -> None:
+        if self._kernel.find(self._settings.table.bridge) is None:
+            raise interface.NetworkError(
+                f"the bridge {self._settings.table.bridge} is gone; `pinnace down` and `pinnace up` make it anew"
+            )
 
     def _ensure_bridge(self) -> int:
         links, name = self._kernel, self._settings.table.bridge

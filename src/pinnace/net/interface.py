@@ -51,6 +51,10 @@ class PodNetwork(Protocol):
 
     async def detach(self, sandbox_id: str) -> None: ...
 
+    async def check(self) -> None:
+        """Raises NetworkError where what all sandboxes share is gone. Costs next to nothing."""
+        ...
+
     async def attachments(self) -> tuple[Attachment, ...]: ...
 
     async def collect(self, live_sandbox_ids: frozenset[str]) -> None:

@@ -84,6 +84,13 @@ async def runs_and_keeps_exit_code_and_log(harness: Harness) -> None:
     assert sorted(await harness.output("once")) == [("stderr", b"err\n"), ("stdout", b"out\n")]
 
 
+async def an_engine_that_works_says_so(harness: Harness) -> None:
+    """check raises nothing, before and after containers ran."""
+    await harness.engine.check()
+    await harness.engine.wait((await harness.run("once", "exit 0")).id)
+    await harness.engine.check()
+
+
 async def created_container_does_not_run(harness: Harness) -> None:
     """create starts no process; the container is listed and found by id, prefix and name."""
     container = await harness.engine.create(harness.spec("idle", "exit 0"))
@@ -470,6 +477,7 @@ async def _wait_output(harness: Harness, name: str, text: bytes) -> None:
 
 CHECKS: Sequence[Callable[[Harness], Awaitable[None]]] = (
     runs_and_keeps_exit_code_and_log,
+    an_engine_that_works_says_so,
     created_container_does_not_run,
     image_gives_the_default_command,
     environment_reaches_the_process,

@@ -205,6 +205,8 @@ class FakeHost:
         self.programs: dict[str, Program] = dict(PROGRAMS)
         self.failures: dict[str, interface.EngineError] = {}
         """Verb -> raised by its next call, once."""
+        self.problem = ""
+        """What `check` finds."""
         self.calls: list[tuple[str, str]] = []
         """(verb, container or sandbox name) in order, to be looked at by tests."""
         self.containers: dict[str, interface.Container] = {}
@@ -514,6 +516,10 @@ class FakeEngine:
     async def close(self) -> None:
         if self.host.engine is self:
             self.host.engine = None
+
+    async def check(self) -> None:
+        if self.host.problem:
+            raise interface.EngineError(self.host.problem)
 
     def publish(self, event: interface.ContainerEvent) -> None:
         for subscriber in self._subscribers:

@@ -12,6 +12,8 @@ class FakeNetwork:
         self.host_ports: dict[str, tuple[interface.HostPort, ...]] = {}
         self.failures: list[interface.NetworkError] = []
         """Raised by the next attaches, one each."""
+        self.problem = ""
+        """What `check` finds."""
         self._next = 2
 
     async def open(self) -> None:
@@ -32,6 +34,10 @@ class FakeNetwork:
 
     async def detach(self, sandbox_id: str) -> None:
         self.attached.pop(sandbox_id, None)
+
+    async def check(self) -> None:
+        if self.problem:
+            raise interface.NetworkError(self.problem)
 
     async def attachments(self) -> tuple[interface.Attachment, ...]:
         return tuple(self.attached.values())

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import pathlib
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -142,6 +143,22 @@ def test_pods_reach_each_other_and_services_and_nothing_is_left(tmp_path: pathli
             await network.close()
         assert not pathlib.Path(f"/sys/class/net/{TABLE.bridge}").exists()
         assert not [one for one in found if pathlib.Path(f"/sys/class/net/{one.interface}").exists()]
+
+    asyncio.run(main())
+
+
+def test_a_bridge_that_is_gone_is_noticed(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        network = make(tmp_path)
+        await network.open()
+        try:
+            await network.check()
+            await asyncio.to_thread(subprocess.run, ("ip", "link", "delete", TABLE.bridge), check=True)
+            with pytest.raises(interface.NetworkError, match=f"the bridge {TABLE.bridge} is gone"):
+                await network.check()
+        finally:
+            await network.purge()
+            await network.close()
 
     asyncio.run(main())
 

@@ -647,3 +647,28 @@ def test_a_deleted_local_volume_loses_its_finalizer_and_its_folder_unless_that_i
             assert folder.exists() == (policy == "Retain")
 
     asyncio.run(main())
+
+
+def test_a_node_that_can_start_nothing_is_not_ready_until_it_can(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with node(tmp_path) as agent:
+
+            def ready() -> dict[str, str]:
+                conditions = agent.api.objects["/api/v1/nodes", "", "node-1"]["status"]["conditions"]
+                return next(each for each in conditions if each["type"] == "Ready")
+
+            await agent.until(lambda: ready()["status"] == "True")
+            agent.host.problem = "crun is missing"
+            await agent.until(lambda: ready()["status"] == "False", seconds=30)
+            assert (ready()["reason"], ready()["message"]) == (
+                "KubeletNotReady",
+                "container runtime is down: crun is missing",
+            )
+            agent.host.problem, agent.network.problem = "", "the bridge is gone"
+            await agent.until(lambda: "network" in ready()["message"], seconds=30)
+            assert ready()["status"] == "False"
+            agent.network.problem = ""
+            await agent.until(lambda: ready()["status"] == "True", seconds=30)
+            assert ready()["message"] == "kubelet is posting ready status"
+
+    asyncio.run(main())
