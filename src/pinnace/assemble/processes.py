@@ -77,6 +77,12 @@ def own_processes() -> Iterator[tuple[int, list[str]]]:
             continue
 
 
+def data_dirs() -> list[str]:
+    """Of the clusters that this user runs."""
+    supervisor = ["-m", MODULES["supervisor"]]
+    return sorted(arguments[-1] for _, arguments in own_processes() if arguments[-3:-1] == supervisor)
+
+
 def signal_and_wait(path: pathlib.Path, number: signal.Signals, timeout: float) -> bool:
     """Send a signal to the process that `path` names and wait for its end. True once it is gone."""
     pid = read(path)

@@ -7,7 +7,7 @@ import os
 import pathlib
 import socket
 
-from pinnace.assemble import places
+from pinnace.assemble import places, processes
 from pinnace.kit import files
 
 POD_RANGES = ipaddress.IPv4Network("10.42.0.0/15")
@@ -185,8 +185,10 @@ def require(data_dir: pathlib.Path) -> tuple[places.Places, Cluster]:
     where = places.of(data_dir)
     cluster = load(where)
     if cluster is None:
+        others = ", ".join(processes.data_dirs())
+        seen = f" (running: {others})" if others else ""
         raise SettingsError(
-            f"no cluster in {where.data}: start one with `pinnace up`, or name its folder with --data-dir"
+            f"no cluster in {where.data}: start one with `pinnace up`, or name its folder with --data-dir{seen}"
         )
     require_own(where)
     return where, cluster

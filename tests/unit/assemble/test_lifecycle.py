@@ -1,5 +1,6 @@
 """What `up` and `down` decide before anything runs, and what they leave behind when they refuse."""
 
+import contextlib
 import datetime
 import ipaddress
 import json
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -152,26 +154,38 @@ def test_a_cluster_of_another_user_is_not_called_stopped(where: places.Places) -
         os.seteuid(0)
 
 
+@contextlib.contextmanager
+def stand_in(component: str, where: places.Places) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process with the arguments of a component; the program is another one."""
+    program = "import time; print('up', flush=True); time.sleep(60)"
+    arguments = ["python", "-c", program, "-m", processes.MODULES[component], str(where.data)]
+    with subprocess.Popen(arguments, executable=sys.executable, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"up\n"
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_process_whose_file_is_lost_is_found_by_its_arguments(where: places.Places) -> None:
     where.run.mkdir(parents=True)
-    # The arguments of a server; the program is another one.
-    program = "import time; print('up', flush=True); time.sleep(60)"
-    stand_in = ["python", "-c", program, "-m", processes.MODULES["server"], str(where.data)]
-    process = subprocess.Popen(stand_in, executable=sys.executable, stdout=subprocess.PIPE)
-    assert process.stdout is not None
     try:
-        assert process.stdout.readline() == b"up\n"
-        assert processes.running(where) == {"server": process.pid}
-        assert processes.read(where.pid_file("server")) == process.pid
-        assert processes.signal_and_wait(where.pid_file("server"), signal.SIGTERM, 10)
-        process.wait()
-        assert processes.running(where) == {}
+        with stand_in("server", where) as process:
+            assert processes.running(where) == {"server": process.pid}
+            assert processes.read(where.pid_file("server")) == process.pid
+            assert processes.signal_and_wait(where.pid_file("server"), signal.SIGTERM, 10)
+            process.wait()
+            assert processes.running(where) == {}
     finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
         where.pid_file("server").unlink(missing_ok=True)
         where.run.rmdir()
+
+
+def test_who_looks_in_the_wrong_folder_is_told_where_clusters_run(where: places.Places) -> None:
+    with stand_in("supervisor", where), pytest.raises(settings.SettingsError) as failed:
+        settings.require(where.data.parent / "wrong")
+    assert str(where.data) in str(failed.value).partition("(running: ")[2]
 
 
 def test_readiness_is_told_to_the_service_manager(tmp_path: pathlib.Path) -> None:

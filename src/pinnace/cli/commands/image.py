@@ -23,7 +23,7 @@ def command() -> None:
     """Load, list, remove and build images."""
 
 
-@command.command("load")
+@command.command("load", short_help="Load archives of images.")
 @cluster_options.target
 @click.argument("archives", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -104,7 +104,7 @@ def _call(target: cluster_options.Target, action: Callable[[node_control.NodeCon
         raise output.CommandFailed(str(error)) from error
 
 
-@command.command("build-base")
+@command.command("build-base", short_help="Build base images from Debian packages.")
 @click.option(
     "-f",
     "--file",
