@@ -6,7 +6,8 @@ Pure but for its memory; the limits are those of client-go's correlator (tools/r
 import collections
 import dataclasses
 import datetime
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pinnace.kit import clock
 
@@ -17,10 +18,13 @@ SIMILAR_SECONDS = 600.0
 BURST = 25
 REFILL_SECONDS = 300.0
 CACHE_SIZE = 4096
+# An event that was not repeated for so long has expired in the API as well: the next one like it is a new one.
+WRITTEN_SECONDS = 3600.0
 COMBINED = "(combined from similar events): "
 
 Event = dict[str, Any]
 Key = tuple[Any, ...]
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,6 +33,17 @@ class Write:
 
     event: Event
     is_repeat: bool
+
+
+@dataclasses.dataclass(slots=True)
+class _Written:
+    """What a repeat needs of an event that was written."""
+
+    name: str
+    namespace: str
+    first: str
+    count: int
+    last: float
 
 
 @dataclasses.dataclass(slots=True)
@@ -42,15 +57,20 @@ class _Bucket:
     tokens: float
     last: float
 
+    def at(self, moment: float) -> float:
+        """Tokens that it has by then."""
+        return min(BURST, self.tokens + (moment - self.last) / REFILL_SECONDS)
+
 
 class Correlator:
     def __init__(self) -> None:
-        self._written: collections.OrderedDict[Key, Event] = collections.OrderedDict()
+        self._written: collections.OrderedDict[Key, _Written] = collections.OrderedDict()
         self._similar: collections.OrderedDict[Key, _Similar] = collections.OrderedDict()
         self._buckets: collections.OrderedDict[Key, _Bucket] = collections.OrderedDict()
 
     def observe(self, event: Event, moment: float) -> Write | None:
         """`moment` in monotonic seconds. None: one source writes too much about one object, drop it."""
+        self._forget(moment)
         similar_key = _similar_key(event)
         key: Key = (*similar_key, event["message"])
         if self._is_one_too_many(similar_key, event["message"], moment):
@@ -62,12 +82,20 @@ class Correlator:
         if earlier is not None:
             event = {
                 **event,
-                "metadata": earlier["metadata"],
-                "firstTimestamp": earlier["firstTimestamp"],
-                "count": earlier["count"] + 1,
+                "metadata": {"name": earlier.name, "namespace": earlier.namespace},
+                "firstTimestamp": earlier.first,
+                "count": earlier.count + 1,
             }
-        _remember(self._written, key, event)
+        metadata = event["metadata"]
+        written = _Written(metadata["name"], metadata["namespace"], event["firstTimestamp"], event["count"], moment)
+        _remember(self._written, key, written)
         return Write(event, earlier is not None)
+
+    def _forget(self, moment: float) -> None:
+        """What makes no difference any more: most objects that events are about are long gone."""
+        _forget(self._written, lambda written: moment - written.last > WRITTEN_SECONDS)
+        _forget(self._similar, lambda similar: moment - similar.last > SIMILAR_SECONDS)
+        _forget(self._buckets, lambda bucket: bucket.at(moment) >= BURST)
 
     def _is_one_too_many(self, key: Key, message: str, moment: float) -> bool:
         similar = self._similar.get(key)
@@ -84,7 +112,7 @@ class Correlator:
     def _may_write(self, key: Key, moment: float) -> bool:
         bucket = self._buckets.get(key) or _Bucket(BURST, moment)
         _remember(self._buckets, key, bucket)
-        bucket.tokens = min(BURST, bucket.tokens + (moment - bucket.last) / REFILL_SECONDS)
+        bucket.tokens = bucket.at(moment)
         bucket.last = moment
         if bucket.tokens < 1:
             return False
@@ -154,4 +182,10 @@ def _remember(cache: collections.OrderedDict[Key, Any], key: Key, value: Any) ->
     cache[key] = value
     cache.move_to_end(key)
     if len(cache) > CACHE_SIZE:
+        cache.popitem(last=False)
+
+
+def _forget(cache: collections.OrderedDict[Key, T], is_over: Callable[[T], bool]) -> None:
+    """From the one that was not touched for the longest time on, up to the first that still matters."""
+    while cache and is_over(next(iter(cache.values()))):
         cache.popitem(last=False)

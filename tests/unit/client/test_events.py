@@ -114,3 +114,30 @@ def test_a_source_that_writes_too_much_about_one_object_is_cut() -> None:
     writes = [observe(correlator, "same", 0.0) for _ in range(40)]
     assert sum(1 for write in writes if write) == correlate.BURST
     assert observe(correlator, "same", correlate.REFILL_SECONDS + 1) is not None
+
+
+def test_what_is_over_is_forgotten_and_what_matters_is_not() -> None:
+    """Thousands of pods come and go: memory holds those of the last while, and what it drops changes no answer."""
+    correlator = correlate.Correlator()
+
+    def sizes() -> tuple[int, int, int]:
+        return len(correlator._written), len(correlator._similar), len(correlator._buckets)
+
+    def observe(name: str, moment: float) -> correlate.Write | None:
+        pod = {**POD, "metadata": {**POD["metadata"], "name": name, "uid": name}}
+        now = scenario.EPOCH
+        made = correlate.make_event(
+            pod, "Normal", "Started", "up", field_path="", component="k", host="n", now=now, name_suffix=1
+        )
+        return correlator.observe(made, moment)
+
+    for number in range(1000):
+        observe(f"pod-{number}", 0.0)
+    assert sizes() == (1000, 1000, 1000)
+    observe("later", 601.0)
+    assert sizes() == (1001, 1, 1)
+    repeated = observe("pod-3", 3000.0)
+    assert repeated is not None
+    assert (repeated.is_repeat, repeated.event["count"]) == (True, 2)
+    observe("last", 3700.0)
+    assert sizes()[0] == 3
