@@ -66,7 +66,7 @@ def merge(path: pathlib.Path, where: places.Places, cluster: settings.Cluster) -
 
 def unmerge(path: pathlib.Path, cluster: settings.Cluster) -> None:
     """Take this cluster's entries out again; the file itself stays."""
-    if not path.exists() or cluster.id not in path.read_text(errors="replace"):
+    if not path.is_file() or cluster.id not in path.read_text(errors="replace"):
         return
     with _locked(path):
         config = _read(path)
@@ -128,7 +128,7 @@ def _own_name(config: Entry, cluster: settings.Cluster) -> str:
 
 def _name_of(config: Entry, cluster: settings.Cluster) -> str | None:
     for entry in config.get("clusters") or []:
-        for extension in entry.get("cluster", {}).get("extensions") or []:
+        for extension in (entry.get("cluster") or {}).get("extensions") or []:
             value = extension.get("extension")
             if extension.get("name") == "pinnace.dev" and isinstance(value, dict) and value.get("id") == cluster.id:
                 return str(entry["name"])
@@ -140,16 +140,25 @@ def _drop(config: Entry, name: str) -> None:
         config[section] = [entry for entry in config.get(section) or [] if entry.get("name") != mine]
 
 
+_SECTIONS = ("clusters", "users", "contexts")
+
+
+def _is_section(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(entry, dict) for entry in value))
+
+
 def _read(path: pathlib.Path) -> Entry:
     try:
         loaded = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         loaded = None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KubeconfigError(f"{path} cannot be read ({error}); use --no-merge-kubeconfig") from error
     except yaml.YAMLError as error:
         raise KubeconfigError(f"{path} is not YAML ({error}); repair it, or use --no-merge-kubeconfig") from error
     if loaded is None:
         return {"apiVersion": "v1", "kind": "Config", "preferences": {}}
-    if not isinstance(loaded, dict):
+    if not isinstance(loaded, dict) or not all(_is_section(loaded.get(name)) for name in _SECTIONS):
         raise KubeconfigError(f"{path} is not a kubeconfig; repair it, or use --no-merge-kubeconfig")
     return loaded
 

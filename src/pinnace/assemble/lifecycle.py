@@ -322,7 +322,7 @@ def _announce(
     try:
         asyncio.run(health.wait_ready(where, cluster, tell, lambda: _has_ended(where, 0)))
         running = Running(cluster, where, _merge(options, where, cluster), was_running=False)
-    except (health.NotReady, kubeconfig.KubeconfigError) as error:
+    except (health.NotReady, LifecycleError) as error:
         if where.pid_file("supervisor").exists():  # it takes its file away when it is told to stop: no failure
             when_failed(str(error))
         return
@@ -333,7 +333,10 @@ def _announce(
 def _merge(options: Options, where: places.Places, cluster: settings.Cluster) -> str:
     if not options.merge_kubeconfig:
         return ""
-    return kubeconfig.merge(kubeconfig.user_file(), where, cluster)
+    try:
+        return kubeconfig.merge(kubeconfig.user_file(), where, cluster)
+    except kubeconfig.KubeconfigError as error:
+        raise LifecycleError(f"the cluster runs, but has no context in your kubeconfig: {error}") from error
 
 
 def _load_for_down(where: places.Places, *, purge: bool) -> settings.Cluster | None:

@@ -75,7 +75,7 @@ def test_a_second_cluster_of_the_same_name_gets_a_name_of_its_own(tmp_path: path
     assert [entry["name"] for entry in yaml.safe_load(path.read_text())["contexts"]] == [f"pinnace-{second[1].id}"]
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "just text"])
+@pytest.mark.parametrize("text", ["{", "[]", "just text", "clusters: a", "users: [a]"])
 def test_a_broken_file_is_named_and_left_alone(tmp_path: pathlib.Path, text: str) -> None:
     where, cluster = make_cluster(tmp_path / "c")
     path = tmp_path / "config"
@@ -84,6 +84,15 @@ def test_a_broken_file_is_named_and_left_alone(tmp_path: pathlib.Path, text: str
         kubeconfig.merge(path, where, cluster)
     assert path.read_text() == text
     assert not path.with_name("config.lock").exists()
+
+
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: pathlib.Path) -> None:
+    where, cluster = make_cluster(tmp_path / "c")
+    path = tmp_path / "config"
+    path.mkdir()
+    with pytest.raises(kubeconfig.KubeconfigError, match=f"{path} cannot be read"):
+        kubeconfig.merge(path, where, cluster)
+    kubeconfig.unmerge(path, cluster)
 
 
 def test_certificates_are_kept_while_good_and_renewed_before_they_expire(tmp_path: pathlib.Path) -> None:
