@@ -7,9 +7,11 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime
+import errno
 import gzip
 import os
 import pathlib
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Literal
 
@@ -88,7 +90,7 @@ async def read(
     """The output of a container as (stream, bytes), formatted by `options`.
 
     With `follow` it goes on, over rotations of the file, until `wait_ended` returns (the container's death) and everything
-    written before is delivered. Raises FileNotFoundError.
+    written before is delivered. Raises FileNotFoundError; OSError where the log is no regular file.
     """
     writer = _Writer(options)
     if options.include_rotated and options.tail is None:
@@ -118,9 +120,12 @@ def rotated(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
 
 
 def _lines_of(path: pathlib.Path) -> Iterator[bytes]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with contextlib.suppress(FileNotFoundError), opener(path, "rb") as file:
-        yield from file
+    with contextlib.suppress(FileNotFoundError), open(_open(path), "rb") as file:
+        if path.suffix == ".gz":
+            with gzip.open(file) as text:
+                yield from text
+        else:
+            yield from file
 
 
 async def _follow(
@@ -164,12 +169,23 @@ async def _wait_any(watch: inotify.Watch, ended: "asyncio.Future[object] | None"
         await asyncio.gather(changed, return_exceptions=True)
 
 
+def _open(path: pathlib.Path) -> int:
+    """Whoever can write the folder of logs (a pod that mounts it, say) gets no other file of the host shown through it.
+
+    Raises OSError, also for what is no regular file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "a log is a regular file", str(path))
+    return descriptor
+
+
 class _Tailer:
     """One log file, read line by line from a position; a line without its newline waits for the rest."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = _open(path)
         self._position = 0
 
     def close(self) -> None:
@@ -184,14 +200,14 @@ class _Tailer:
     def was_replaced(self) -> bool:
         """The path leads to another file by now (not: to none, as between a rename and the monitor's reopening)."""
         try:
-            there = os.stat(self._path)
+            there = os.stat(self._path, follow_symlinks=False)
         except FileNotFoundError:
             return False
         return (there.st_dev, there.st_ino) != self._identity()
 
     def reopen(self) -> None:
         os.close(self._descriptor)
-        self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = _open(self._path)
         self._position = 0
 
     def lines(self) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import os
 import pathlib
 
 import pytest
@@ -174,3 +175,20 @@ def test_follow_over_rotation(path: pathlib.Path) -> None:
         assert [data for _, data in shown] == [b"old\n", b"new\n"]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_links_and_pipes_in_the_place_of_a_log_are_not_followed(tmp_path: pathlib.Path, rotated: bool) -> None:
+    """A pod that mounts the folder of logs sees no other file of the host through `kubectl logs`, and holds up nobody."""
+    secret, log = tmp_path / "secret", tmp_path / "0.log"
+    secret.write_bytes(line(1, "of the host"))
+    victim = tmp_path / "0.log.20260101-000000" if rotated else log
+    if rotated:
+        log.write_bytes(line(2, "own"))
+    victim.symlink_to(secret)
+    with pytest.raises(OSError, match="symbolic"):
+        read(log, include_rotated=True)
+    victim.unlink()
+    os.mkfifo(victim)
+    with pytest.raises(OSError, match="regular"):
+        read(log, include_rotated=True)
