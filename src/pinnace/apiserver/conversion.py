@@ -139,6 +139,8 @@ def _hpa_from_storage(obj: Object) -> Object:
         status["currentCPUUtilizationPercentage"] = _cpu_utilization(shown[0], "current")
     if current:
         annotations["autoscaling.alpha.kubernetes.io/current-metrics"] = orjson.dumps(current).decode()
+    # v1 always says both.
+    status = {"currentReplicas": 0, "desiredReplicas": 0, **status}
     conditions = status.pop("conditions", None)
     if conditions:
         annotations["autoscaling.alpha.kubernetes.io/conditions"] = orjson.dumps(conditions).decode()

@@ -295,7 +295,8 @@ def test_an_object_written_through_one_version_is_read_through_the_other() -> No
                 "targetCPUUtilizationPercentage": 50,
             },
         }
-        await api.create("/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers", scaler)
+        made = await api.create("/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers", scaler)
+        assert made["status"] == {"currentReplicas": 0, "desiredReplicas": 0}
         newer = await api.get("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/h")
         assert newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
 
