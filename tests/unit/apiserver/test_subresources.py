@@ -8,6 +8,7 @@ import pytest
 
 from pinnace.apiserver.subresources import tunnels
 from pinnace.testing import api_server
+from pinnace.web import client as web_client
 from pinnace.web import messages
 from pinnace.web import server as web_server
 
@@ -298,5 +299,36 @@ def test_pages_behind_the_proxy_link_back_through_it_and_their_server_is_told_ho
         sent = await api.call("DELETE", f"{base}/", b"abc", headers={"content-length": "3"})
         assert sent.body == b"('3', b'abc')"
         await listener.stop(0)
+
+    api_server.run(scenario)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 200)])
+def test_an_answer_without_a_body_gives_its_connection_back(method: str, status: int) -> None:
+    seen: list[str] = []
+
+    async def upstream(request: messages.Request) -> messages.Answer:
+        seen.append(request.peer.address)
+        return messages.Response(status, (("Content-Type", "text/html"),), b"" if status == 204 else b"page")
+
+    async def scenario(api: api_server.Api) -> None:
+        async def as_admin(request: messages.Request) -> messages.Answer:
+            request.user = api_server.ADMIN
+            return await api.server.handle(request)
+
+        behind, front = web_server.HttpServer(upstream), web_server.HttpServer(as_admin)
+        port, own = await behind.start("127.0.0.1", 0), await front.start("127.0.0.1", 0)
+        await a_pod(api, node="n1")
+        await api.patch(f"{PODS}/p/status", {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}})
+        http = web_client.HttpClient()
+        for _ in range(5):
+            url = f"http://127.0.0.1:{own}{PODS}/p:{port}/proxy/"
+            answer = await http.request(method, url)
+            assert answer.status == status
+            await answer.read(100)
+        assert len(set(seen)) == 1
+        await http.close()
+        await front.stop(0)
+        await behind.stop(0)
 
     api_server.run(scenario)

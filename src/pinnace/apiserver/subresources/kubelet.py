@@ -120,7 +120,26 @@ async def forward(
     except client.ConnectError as error:
         raise errors.StatusError(503, "ServiceUnavailable", f"error trying to reach service: {error}") from None
     headers = [(name, value) for name, value in response.headers.items() if name not in _HOP_BY_HOP]
-    return messages.Response(response.status, headers, response.chunks())
+    return messages.Response(response.status, headers, _Passed(response))
+
+
+class _Passed:
+    """The body of an answer on its way through.
+
+    No generator: one that nobody begins to read (of an answer to HEAD, of one without a body) would never let go of its connection."""
+
+    def __init__(self, response: client.ClientResponse) -> None:
+        self._response = response
+        self._pieces = response.chunks()
+
+    def __aiter__(self) -> "_Passed":
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        self._response.close()
 
 
 def passed_on(headers: Mapping[str, str]) -> list[tuple[str, str]]:

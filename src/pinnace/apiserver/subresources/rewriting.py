@@ -74,7 +74,7 @@ def rewrite(response: messages.Response, place: Place) -> messages.Response:
     is_page = headers.get("content-type", "").partition(";")[0].strip().lower() == "text/html"
     if not is_page or isinstance(response.body, (bytes, Sequence)) or encoding not in ("", *_WINDOWS):
         return response
-    return dataclasses.replace(response, body=_page(response.body, place, encoding))
+    return dataclasses.replace(response, body=_Page(response.body, place, encoding))
 
 
 def address(text: str, place: Place) -> str:
@@ -168,7 +168,26 @@ class Html:
         return taken
 
 
-async def _page(body: AsyncIterator[messages.Chunk], place: Place, encoding: str) -> AsyncIterator[bytes]:
+class _Page:
+    """The page on its way through; closing it closes what it is read from, also where nobody began to read."""
+
+    def __init__(self, body: AsyncIterator[messages.Chunk], place: Place, encoding: str) -> None:
+        self._body = body
+        self._pieces = _changed(body, place, encoding)
+
+    def __aiter__(self) -> "_Page":
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        close = getattr(self._body, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _changed(body: AsyncIterator[messages.Chunk], place: Place, encoding: str) -> AsyncIterator[bytes]:
     """Bytes that are no UTF-8 pass unchanged."""
     page = Html(lambda text: address(text, place))
     characters = codecs.getincrementaldecoder("utf-8")("surrogateescape")
