@@ -186,8 +186,10 @@ class _Rollout:
         before = objects.annotations_of(new.before)
         if templates.revision_of(new.before) < int(self._revision):
             if templates.REVISION in before:
-                history = [text for text in before.get(templates.REVISION_HISTORY, "").split(",") if text]
-                new.annotations[templates.REVISION_HISTORY] = ",".join([*history, before[templates.REVISION]])
+                history = before.get(templates.REVISION_HISTORY, "")
+                new.annotations[templates.REVISION_HISTORY] = templates.longer_history(
+                    history, before[templates.REVISION]
+                )
             new.annotations[templates.REVISION] = self._revision
         self._annotations[templates.REVISION] = new.annotations[templates.REVISION]
         if has_deadline(self._deployment) and self._condition("Progressing") is None:

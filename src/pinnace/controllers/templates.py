@@ -15,6 +15,8 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 ROLLBACK_TO = "deprecated.deployment.rollback.to"
 OWN_ANNOTATIONS = frozenset({LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED_REPLICAS, MAX_REPLICAS, ROLLBACK_TO})
 """What a Deployment and a ReplicaSet have each for itself; all other annotations are copied."""
+LONGEST_HISTORY = 2000
+"""Characters of the annotation that tells which revisions a ReplicaSet has been."""
 
 
 def is_same(left: Object, right: Object) -> bool:
@@ -33,6 +35,14 @@ def revision_of(obj: Object) -> int:
         return int(objects.annotations_of(obj).get(REVISION, "0"))
     except ValueError:
         return 0
+
+
+def longer_history(history: str, revision: str) -> str:
+    """With one more revision; the oldest are forgotten when all do not fit."""
+    revisions = [*(text for text in history.split(",") if text), revision]
+    while len(",".join(revisions)) > LONGEST_HISTORY:
+        revisions = revisions[1:]
+    return ",".join(revisions)
 
 
 def copied_annotations(obj: Object) -> dict[str, str]:
