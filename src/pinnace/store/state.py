@@ -15,6 +15,10 @@ FIRST_REVISION = 1
 KEPT_SNAPSHOTS = 8
 
 
+RECENT_EVENTS = 1000
+"""Changes that watchers are likely to read together: for so long is kept what readers computed of them."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class HistoryLimits:
     """How much history is kept; whichever is reached first drops the oldest changes."""
@@ -63,6 +67,15 @@ class State:
             self.records[event.key] = event.record
         self._history.append(event)
         self._history_bytes += _weight(event)
+        if len(self._history) > RECENT_EVENTS:
+            self._forget_derived(self._history[-RECENT_EVENTS - 1])
+
+    def _forget_derived(self, event: interface.Event) -> None:
+        """Whoever comes so late computes it again: it is several times as large as what it is computed from."""
+        event.derived = None
+        for record in (event.record, event.previous):
+            if record is not None and self.records.get(event.key) is not record:
+                record.derived = None
 
     def mark_time(self, now: float) -> None:
         """Remember that everything up to the present revision is `now` (monotonic seconds) old; one mark a second is enough."""
