@@ -1041,8 +1041,45 @@ def test_custom_resources(spec: dict[str, Any], words: list[str]) -> None:
 
 
 def test_a_kind_without_rules_of_its_own_still_requires_what_its_definition_requires() -> None:
-    found = told(kind("CSIStorageCapacity", "storage.k8s.io"), {})
-    assert found == ["storageClassName: Required value"]
+    assert told(kind("DeviceClass", "resource.k8s.io"), {}) == ["spec: Required value"]
+
+
+def test_what_a_driver_can_store_and_where_it_says_so_once() -> None:
+    of = kind("CSIStorageCapacity", "storage.k8s.io")
+    good = {"storageClassName": "fast", "capacity": "1Gi", "nodeTopology": {"matchLabels": {"a": "b"}}}
+    assert told(of, good) == []
+    assert told(of, {"storageClassName": ""}) == [f'storageClassName: Invalid value: "": {SUBDOMAIN}']
+    negative = "must be greater than or equal to 0"
+    assert told(of, {**good, "maximumVolumeSize": "-1Gi"}) == [f'maximumVolumeSize: Invalid value: "-1Gi": {negative}']
+    assert changed(of, good, {"capacity": "2Gi"}) == []
+    for path, value in (("storageClassName", "slow"), ("nodeTopology", {"matchLabels": {"a": "c"}})):
+        assert [word.partition(": ")[0] for word in changed(of, good, {path: value})] == [path]
+
+
+def test_classes_of_attributes_never_change() -> None:
+    of = kind("VolumeAttributesClass", "storage.k8s.io")
+    good = {"driverName": "a.example", "parameters": {"iops": "1"}}
+    assert told(of, good) == []
+    assert told(of, {}) == [
+        "driverName: Required value",
+        "parameters: Required value: must contain at least one key/value pair",
+    ]
+    assert changed(of, good, {"driverName": "b.example", "parameters": {"iops": "2"}}) == [
+        "driverName: Forbidden: updates to driverName are forbidden.",
+        "parameters: Forbidden: updates to parameters are forbidden.",
+    ]
+
+
+def test_what_a_driver_told_of_a_node_stays() -> None:
+    of = kind("CSINode", "storage.k8s.io")
+    driver = {"name": "a.example", "nodeID": "n", "topologyKeys": ["zone"]}
+    before = {"spec": {"drivers": [driver]}}
+    assert changed(of, before, {"spec/drivers": [driver, {**driver, "name": "b.example"}]}) == []
+    assert changed(of, before, {"spec/drivers": [{**driver, "allocatable": {"count": 3}}]}) == []
+    assert changed(of, before, {"spec/drivers": []}) == []
+    for change in ({"nodeID": "m"}, {"topologyKeys": ["rack"]}):
+        words = changed(of, before, {"spec/drivers": [{**driver, **change}]})
+        assert [word.partition(": ")[0] for word in words] == ["CSINode"]
 
 
 @pytest.mark.parametrize(

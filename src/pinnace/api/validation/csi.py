@@ -1,5 +1,6 @@
 """Drivers of volumes and what is attached through them (pkg/apis/storage/validation)."""
 
+from pinnace.api import quantity
 from pinnace.api.validation import field, formats, metadata
 
 Fields = field.Fields
@@ -77,3 +78,20 @@ def attachment(found: Causes, obj: Fields) -> None:
 def attachment_update(found: Causes, new: Fields, old: Fields) -> None:
     metadata.update(found, new, old)
     found.unchanged("spec", new.get("spec"), old.get("spec"))
+
+
+def capacity(found: Causes, obj: Fields) -> None:
+    metadata.create(found, obj, namespaced=True, name_rule=formats.dns_subdomain)
+    metadata.label_selector(found, obj.get("nodeTopology"), "nodeTopology")
+    name = obj.get("storageClassName") or ""
+    found.messages("storageClassName", name, formats.dns_subdomain(name))
+    for path in ("capacity", "maximumVolumeSize"):
+        amount = obj.get(path)
+        if amount is not None and quantity.compare(str(amount), "0") < 0:
+            found.invalid(path, amount, field.NOT_NEGATIVE)
+
+
+def capacity_update(found: Causes, new: Fields, old: Fields) -> None:
+    metadata.update(found, new, old)
+    for path in ("nodeTopology", "storageClassName"):
+        found.unchanged(path, new.get(path), old.get(path))

@@ -203,6 +203,37 @@ def csi_node(found: Causes, obj: Fields) -> None:
             found.invalid(f"{path}.nodeID", driver["nodeID"], f"must be {_MAX_NODE_ID} characters or less")
 
 
+def csi_node_update(found: Causes, new: Fields, old: Fields) -> None:
+    """Drivers come and go; what one said of itself stays, but for how many volumes it can have."""
+    metadata.update(found, new, old)
+    csi_node(found, new)
+    before = {driver["name"]: driver for driver in field.items(field.part(old, "spec"), "drivers")}
+    for driver in field.items(field.part(new, "spec"), "drivers"):
+        had = before.get(driver.get("name"))
+        if had is not None and any(driver.get(name) != had.get(name) for name in ("nodeID", "topologyKeys")):
+            found.invalid("CSINode", driver, field.IMMUTABLE)
+
+
+def attributes_class(found: Causes, obj: Fields) -> None:
+    metadata.create(found, obj, namespaced=False, name_rule=formats.dns_subdomain)
+    driver = obj.get("driverName") or ""
+    if not driver:
+        found.required("driverName", driver)
+    else:
+        found.messages("driverName", driver, formats.qualified_name(driver.lower()))
+    parameters = field.part(obj, "parameters")
+    if not parameters:
+        found.required("parameters", "must contain at least one key/value pair")
+    _parameters(found, parameters)
+
+
+def attributes_class_update(found: Causes, new: Fields, old: Fields) -> None:
+    metadata.update(found, new, old)
+    for name in ("driverName", "parameters"):
+        if (new.get(name) or None) != (old.get(name) or None):
+            found.forbidden(name, f"updates to {name} are forbidden.")
+
+
 def _parameters(found: Causes, parameters: Fields) -> None:
     if len(parameters) > _MAX_PARAMETERS:
         found.too_long("parameters", _MAX_PARAMETERS)
