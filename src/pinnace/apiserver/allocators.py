@@ -112,6 +112,12 @@ class Addresses:
         except (interface.KeyMissing, interface.RevisionMismatch):
             return
 
+    async def restore(self, address: str, owner: Owner) -> None:
+        """Take the address again for a Service that has it still: somebody deleted what says so."""
+        service = self._objects.get(objects.SERVICES, *owner)
+        if address in (((service or {}).get("spec") or {}).get("clusterIPs") or ()):
+            await self._claim(address, owner, dry_run=False)
+
     async def repair(self) -> None:
         """Give back the addresses of Services that are gone: a process that was killed in between leaves such."""
         for record in self._objects.records(objects.IP_ADDRESSES):

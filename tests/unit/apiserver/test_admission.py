@@ -353,6 +353,23 @@ def test_services_get_addresses_that_nobody_else_has_and_give_them_back() -> Non
     api_server.run(scenario)
 
 
+def test_an_address_that_is_in_use_cannot_be_made_free_by_deleting_it() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        path = "/apis/networking.k8s.io/v1/ipaddresses"
+        address = (await api.create(SERVICES, service("a")))["spec"]["clusterIP"]
+        first = await api.get(f"{path}/{address}")
+        for deleted in (f"{path}/{address}", f"{path}?labelSelector=ipaddress.kubernetes.io/ip-family"):
+            assert (await api.call("DELETE", deleted)).code == 200
+            again = await api.get(f"{path}/{address}")
+            assert again["metadata"]["uid"] != first["metadata"]["uid"]
+            assert again["spec"] == first["spec"]
+        assert (await api.call("POST", SERVICES, service("b", clusterIP=address))).code == 422
+        await api.call("DELETE", f"{SERVICES}/a")
+        assert (await api.call("GET", f"{path}/{address}")).code == 404
+
+    api_server.run(scenario)
+
+
 def test_a_write_that_fails_holds_no_address() -> None:
     async def scenario(api: api_server.Api) -> None:
         before = len((await api.get("/apis/networking.k8s.io/v1/ipaddresses"))["items"])

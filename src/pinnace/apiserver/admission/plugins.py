@@ -40,6 +40,7 @@ _SERVICES = frozenset({("", "services")})
 _NODES = frozenset({("", "nodes")})
 _PRIORITY = frozenset({("", "pods"), ("scheduling.k8s.io", "priorityclasses")})
 _CLAIMS = frozenset({("", "persistentvolumeclaims")})
+_ADDRESSES = frozenset({("networking.k8s.io", "ipaddresses")})
 _INGRESSES = frozenset({("networking.k8s.io", "ingresses")})
 _RBAC = frozenset(
     (rbac_escalation.GROUP, plural) for plural in ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
@@ -117,6 +118,7 @@ def build(
             register("RbacEscalation", _WRITES, _RBAC, validator=rbac_escalation.RbacEscalation(decide)),
             register("Certificates", _WRITES, _SIGNING, _SIGNING_PARTS, certificates, certificates),
             register("ResourceQuota", _WRITES, None, _WITH_RESIZE, validator=quotas),
+            register("AddressInUse", _DELETE, _ADDRESSES, mutator=service_allocation.AddressInUse(addresses)),
             register("ServiceAllocation", _ALL, _SERVICES, mutator=allocation),
         )
     )

@@ -158,3 +158,17 @@ class ServiceAllocation:
                 self._ports.release(port, owner)
 
         attributes.on_success.append(release)
+
+
+class AddressInUse:
+    """An IPAddress that is deleted while its Service lives comes back, or the address could be given out a second time."""
+
+    def __init__(self, addresses: allocators.Addresses) -> None:
+        self._addresses = addresses
+
+    async def mutate(self, attributes: admission.Attributes) -> None:
+        parent = ((attributes.old or {}).get("spec") or {}).get("parentRef") or {}
+        if (parent.get("group") or "", parent.get("resource")) != ("", "services"):
+            return
+        owner = (parent.get("namespace") or "", parent.get("name") or "")
+        attributes.on_success.append(functools.partial(self._addresses.restore, attributes.name, owner))
