@@ -242,6 +242,9 @@ class _Draft:
         image = self.memory.images.get(name)
         if image is None or (isinstance(image, model.ImageFailed) and image.retry_at <= self.now):
             self.actions.append(steps.EnsureImage(name))
+            if image is not None:
+                # Until this try has ended, the last one is what there is to tell.
+                self.waiting[name] = _pull_back_off(image)
             return
         if isinstance(image, model.ImageFailed):
             self._wait_for_image(name, image)
@@ -280,16 +283,12 @@ class _Draft:
 
     def _wait_for_image(self, name: str, image: model.ImageFailed) -> None:
         self.wake(image.retry_at)
-        if image.error.reason != "ErrImagePull":
-            self.waiting[name] = image.error
-            return
         announced = image.failed_at + ANNOUNCE_PULL_BACKOFF_SECONDS
-        if self.now < announced:
+        if image.error.reason == "ErrImagePull" and self.now < announced:
             self.wake(announced)
             self.waiting[name] = image.error
             return
-        text = f'Back-off pulling image "{image.image}": ErrImagePull: {image.error.message}'
-        self.waiting[name] = model.Waiting("ImagePullBackOff", text)
+        self.waiting[name] = _pull_back_off(image)
 
     def _maybe_kill(self, role: podspec.Role, container: model.Object, latest: model.ContainerView) -> None:
         """Stop a running container whose definition changed or whose probe failed."""
@@ -346,6 +345,13 @@ class _Draft:
 
 ANNOUNCE_PULL_BACKOFF_SECONDS = 1.0
 """How long a failed pull shows as ErrImagePull before it shows as ImagePullBackOff."""
+
+
+def _pull_back_off(image: model.ImageFailed) -> model.Waiting:
+    if image.error.reason != "ErrImagePull":
+        return image.error
+    text = f'Back-off pulling image "{image.image}": ErrImagePull: {image.error.message}'
+    return model.Waiting("ImagePullBackOff", text)
 
 
 def go_seconds(seconds: float) -> str:
