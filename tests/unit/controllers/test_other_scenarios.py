@@ -371,7 +371,7 @@ def test_a_class_of_attributes_outlives_the_last_volume_that_has_it() -> None:
     async def test(plane: control_plane.ControlPlane) -> None:
         classes = resources.VOLUME_ATTRIBUTES_CLASSES
         for name in ("idle", "used"):
-            await plane.create(classes, {"metadata": {"name": name}, "driverName": "e.com"})
+            await plane.create(classes, {"metadata": {"name": name}, "driverName": "e.com", "parameters": {"a": "b"}})
         source = {"driver": "e.com", "volumeHandle": "h"}
         spec = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "csi": source}
         volume = {"metadata": {"name": "v"}, "spec": {**spec, "volumeAttributesClassName": "used"}}
