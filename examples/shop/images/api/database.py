@@ -3,6 +3,7 @@
 import contextlib
 import os
 import queue
+import select
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,16 +60,25 @@ class Pool:
             self._give_back(connection)
 
     def _take(self) -> Any:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            return connect()
+        while True:
+            try:
+                connection = self._idle.get_nowait()
+            except queue.Empty:
+                return connect()
+            if not has_ended(connection):
+                return connection
+            connection.close()
 
     def _give_back(self, connection: Any) -> None:
         try:
             self._idle.put_nowait(connection)
         except queue.Full:
             connection.close()
+
+
+def has_ended(connection: Any) -> bool:
+    """An idle connection has nothing to read but the server's farewell: the database was replaced, and the next request need not fail."""
+    return bool(select.select([connection], [], [], 0)[0])
 
 
 def state(cursor: Any) -> dict[str, Any]:
