@@ -54,15 +54,13 @@ class FlowObjects:
     def __init__(self, services: contexts.Services) -> None:
         self._services = services
         self._writes = writer.Writer(services)
-        stored = services.objects
-        self._prefix = kinds.storage_prefix(stored.kind(objects.FLOW_SCHEMAS)).removesuffix("flowschemas/")
 
-    async def run(self) -> None:
-        """Keep them for ever. Raises when history is gone: to be started again."""
+    async def follow(self, resource: objects.Resource) -> None:
+        """Keep them whenever an object of `resource` changes, for ever. Raises when history is gone: to be started again."""
         store = self._services.store
         revision = store.revision
         await self.keep()
-        async with store.watch(self._prefix, revision) as watch:
+        async with store.watch(kinds.storage_prefix(self._services.objects.kind(resource)), revision) as watch:
             async for batch in watch:
                 if all(event.record is not None and event.previous is not None for event in batch):
                     # Somebody is changing one of them, perhaps its status: their next write should not find ours in between.

@@ -125,7 +125,8 @@ class ApiServer:
         await start.run(self.services)
         flows = flow_objects.FlowObjects(self.services)
         await flows.keep()
-        self._supervisor.start("flow objects", flows.run)
+        for kept in (objects.PRIORITY_LEVELS, objects.FLOW_SCHEMAS):
+            self._supervisor.start(f"flow objects after {kept[2]}", functools.partial(flows.follow, kept))
         await self._addresses.repair()
         self._is_started = True
 

@@ -5,7 +5,7 @@ import datetime
 
 import pytest
 
-from pinnace.apiserver import envelope, expiry, flow_objects, server
+from pinnace.apiserver import envelope, expiry, flow_objects, objects, server
 from pinnace.apiserver.bootstrap import flow_table, roles
 from pinnace.kit import clock
 from pinnace.store import memory
@@ -174,3 +174,26 @@ def test_specs_of_default_flow_objects_are_restored_unless_users_took_them_over(
     exempt = next(flow_table.levels())
     lent = {**exempt, "spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 50}}}
     assert flow_objects.restored(lent, exempt) is None
+
+
+def test_flow_objects_are_looked_at_when_one_of_theirs_changes_and_never_else() -> None:
+    class Counted(flow_objects.FlowObjects):
+        kept = 0
+
+        async def keep(self) -> None:
+            self.kept += 1
+
+    async def scenario(api: api_server.Api) -> None:
+        counted = Counted(api.server.services)
+        following = asyncio.create_task(counted.follow(objects.PRIORITY_LEVELS))
+        await asyncio.sleep(0.01)
+        for number in range(5):
+            await api.create("/api/v1/namespaces/default/configmaps", {"metadata": {"name": f"other-{number}"}})
+        level = {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}
+        await api.create(f"{FLOW}/prioritylevelconfigurations", {"metadata": {"name": "mine"}, "spec": level})
+        while counted.kept < 2:  # noqa: ASYNC110 - a count, no event
+            await asyncio.sleep(0.01)
+        assert counted.kept == 2
+        following.cancel()
+
+    api_server.run(scenario)
