@@ -1,9 +1,9 @@
 """Where a cluster keeps its things. The only place that spells out these paths."""
 
 import dataclasses
-import hashlib
 import os
 import pathlib
+import zlib
 
 DEFAULT_NAME = "pinnace"
 
@@ -86,7 +86,7 @@ def cluster_id(data_dir: pathlib.Path) -> str:
 
     It depends on the data directory alone, so that two clusters of one name never meet.
     """
-    return hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
+    return f"{zlib.crc32(bytes(data_dir)):08x}"
 
 
 def of(data_dir: pathlib.Path) -> Places:

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 
-from pinnace.assemble import logs
+from pinnace.assemble import log_file
 
 # The store's writer comes back from each commit to a loop that computes; it must not wait the usual 5 ms until the loop lets go, since
 # clients wait for it. A switch costs some microseconds.
@@ -27,7 +27,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], log: pathlib.Path, level:
         level=level.upper(),
         format=LOG_FORMAT,
         datefmt="%Y-%m-%dT%H:%M:%S",
-        handlers=[logs.LogFile(log)],
+        handlers=[log_file.LogFile(log)],
     )
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -6,7 +6,7 @@ Small on purpose (standard library only: it stays in memory for as long as the c
 components go on; the next `pinnace up` starts a new one, which takes over the components that still run. SIGTERM ends the node agent first,
 then the server, then itself. Containers are not its business: they go on until `pinnace down`.
 
-Logs: a process that notes much turns its own file over (`process.LogFile`); what a crash writes is bounded here, before each start.
+Logs: a process that notes much turns its own file over (`log_file.LogFile`); what a crash writes is bounded here, before each start.
 """
 
 import contextlib

@@ -3,14 +3,13 @@
 import os
 import pathlib
 import re
-import secrets
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}")
 
 
 def write_atomic(path: pathlib.Path, data: bytes, mode: int = 0o644, *, durable: bool = False) -> None:
     """Write `data` to `path` so that no reader ever sees a part of it; with `durable`, synced before the return."""
-    temporary = f"{path.parent}/.{path.name}.{secrets.token_hex(8)}"
+    temporary = f"{path.parent}/.{path.name}.{os.urandom(8).hex()}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with open(handle, "wb", buffering=0) as file:

@@ -8,9 +8,9 @@ from pinnace.assemble import logs
 
 WRITER = """
 import logging, pathlib, sys
-from pinnace.assemble import logs
+from pinnace.assemble import log_file
 log = logging.getLogger()
-log.addHandler(logs.LogFile(pathlib.Path(sys.argv[1]), limit=1000))
+log.addHandler(log_file.LogFile(pathlib.Path(sys.argv[1]), limit=1000))
 for number in range(60):
     log.warning("line %d %s", number, "x" * 20)
     print("out", number, flush=True)
