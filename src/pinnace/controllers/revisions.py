@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pinnace.client import resources
-from pinnace.controllers import actions, hashing, objects
+from pinnace.controllers import actions, claims, hashing, objects
+from pinnace.controllers import view as views
 
 Object = dict[str, Any]
 
@@ -25,6 +26,18 @@ def template_of(revision: Object) -> Object:
 
 def number_of(revision: Object) -> int:
     return int(revision.get("revision") or 0)
+
+
+def claim(view: views.View, owner: Object, resource: resources.Resource) -> claims.Claimed:
+    """The owner's own; those that an earlier owner of the same selector left are adopted."""
+    return claims.claim(
+        owner,
+        resource,
+        objects.selector_of(owner),
+        view.by_index(resources.CONTROLLER_REVISIONS, "controller", objects.uid_of(owner)),
+        view.by_index(resources.CONTROLLER_REVISIONS, "orphan", objects.namespace_of(owner)),
+        resources.CONTROLLER_REVISIONS,
+    )
 
 
 def sort(found: Iterable[Object]) -> list[Object]:

@@ -38,14 +38,7 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     )
     if claimed.writes:
         return claimed.writes
-    remembered = claims.claim(
-        stateful,
-        resources.STATEFUL_SETS,
-        objects.selector_of(stateful),
-        view.by_index(resources.CONTROLLER_REVISIONS, "controller", uid),
-        view.by_index(resources.CONTROLLER_REVISIONS, "orphan", key[0]),
-        resources.CONTROLLER_REVISIONS,
-    )
+    remembered = revisions.claim(view, stateful, resources.STATEFUL_SETS)
     if remembered.writes:
         return remembered.writes
     history = revisions.sort(remembered.objects)
