@@ -29,13 +29,15 @@ class Places:
     def processes(self) -> list[str]:
         """Command lines of the processes that belong to these places."""
         found = []
+        here = os.readlink("/proc/self/ns/mnt")
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
                 continue
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 groups = (entry / "cgroup").read_text()
-                if str(self.run) in command or f"{self.cgroup}/" in groups:
+                is_pause = command.startswith("pinnace-pause-") and os.readlink(entry / "ns/mnt") == here
+                if str(self.run) in command or f"{self.cgroup}/" in groups or is_pause:
                     found.append(command)
         return found
 

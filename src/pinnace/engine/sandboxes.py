@@ -14,8 +14,9 @@ from pinnace.kit import tasks
 
 log = logging.getLogger(__name__)
 
-# The first process of a shared PID namespace: sleeps for ever and collects the children that others leave.
-PAUSE = ("/bin/sh", "-c", "while :; do sleep 2147483647 & wait; done")
+# The first process of a shared PID namespace: sleeps for ever and collects the children that others leave, once it is told that it lies in
+# its cgroup; before that nobody would find it if its engine were killed.
+PAUSE = ("/bin/sh", "-c", "read placed || exit; exec </dev/null; while :; do sleep 2147483647 & wait; done")
 
 
 async def create(here: machine.Machine, spec: interface.SandboxSpec) -> interface.Sandbox:
@@ -108,15 +109,18 @@ def limits(resources: interface.Resources) -> cgroups.Limits:
 def _start_pause(here: machine.Machine, record: records.SandboxRecord, pin: pathlib.Path) -> int:
     """The thread's next child is the first process of a new PID namespace; nobody else uses this thread."""
     namespaces.unshare(namespaces.FLAGS["pid"])
-    pid = process.spawn_detached(PAUSE, name=f"pinnace-pause-{record.id}")
+    pid, placed = process.spawn_detached(PAUSE, name=f"pinnace-pause-{record.id}")
     try:
         here.cgroups.create(f"{record.cgroup}/pause")
         here.cgroups.add(f"{record.cgroup}/pause", pid)
         pin.touch(mode=0o600)
         mounts.bind(pathlib.Path(f"/proc/{pid}/ns/pid"), pin)
+        os.write(placed, b"\n")
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         raise
+    finally:
+        os.close(placed)
     return pid
 
 

@@ -187,16 +187,23 @@ async def _write_all(end: _End, data: bytes) -> None:
     end.close()
 
 
-def spawn_detached(argv: Sequence[str], *, name: str) -> int:
-    """Start a program that lives on its own, in a session of its own; returns its pid. `name` is what `ps` shows first.
+def spawn_detached(argv: Sequence[str], *, name: str) -> tuple[int, int]:
+    """Start a program that lives on its own, in a session of its own. `name` is what `ps` shows first.
 
-    Called in a thread whose namespaces it is to have. Whoever runs when it ends collects it. Raises ProcessError.
+    Returns its pid and the writing end of a pipe, its standard input, for the caller to close: what waits for a line there ends with a caller
+    that is killed before it has done all that the program needs. Called in a thread whose namespaces the program is to have. Whoever
+    runs when it ends collects it. Raises ProcessError.
     """
+    reading, writing = os.pipe()
     try:
         with open(os.devnull, "r+b") as null:
-            return os.posix_spawn(
+            pid = os.posix_spawn(
                 argv[0], [name, *argv[1:]], dict(DEFAULT_ENVIRONMENT), setsid=True,
-                file_actions=[(os.POSIX_SPAWN_DUP2, null.fileno(), fd) for fd in (0, 1, 2)],
+                file_actions=[(os.POSIX_SPAWN_DUP2, source, fd) for fd, source in enumerate((reading, null.fileno(), null.fileno()))],
             )  # fmt: skip
     except OSError as error:
+        os.close(writing)
         raise ProcessError(f"cannot start {argv[0]}: {error.strerror or error}") from error
+    finally:
+        os.close(reading)
+    return pid, writing
