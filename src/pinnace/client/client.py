@@ -131,14 +131,24 @@ class Client:
         field_selector: str = "",
     ) -> ObjectList:
         """All of one snapshot."""
-        chosen = _selectors(label_selector, field_selector)
+
+        async def gather(limit: int) -> ObjectList:
+            whole = ObjectList([], "")
+            pages = self.pages(
+                resource, namespace, label_selector=label_selector, field_selector=field_selector, limit=limit
+            )
+            async with contextlib.aclosing(pages):
+                async for page in pages:
+                    whole = ObjectList(whole.items + page.items, page.resource_version)
+            return whole
+
         try:
-            return await self._gather(self._pages(resource, namespace, chosen, PAGE_SIZE))
+            return await gather(PAGE_SIZE)
         except Expired:
             # The snapshot went away between two pages: a single large page cannot suffer that.
-            return await self._gather(self._pages(resource, namespace, chosen, 0))
+            return await gather(0)
 
-    def pages(
+    async def pages(
         self,
         resource: resources.Resource,
         namespace: str | None = None,
@@ -148,7 +158,22 @@ class Client:
         limit: int = PAGE_SIZE,
     ) -> AsyncGenerator[ObjectList, None]:
         """One snapshot, `limit` objects at a time (0: all at once). Raises Expired when the snapshot went away between two pages."""
-        return self._pages(resource, namespace, _selectors(label_selector, field_selector), limit)
+        query = _selectors(label_selector, field_selector)
+        if limit:
+            query["limit"] = str(limit)
+        following = ""
+        while True:
+            asked = {**query, "continue": following} if following else query
+            page = await self._call("GET", resource.path(namespace), asked)
+            items, metadata = page.get("items") or [], page["metadata"]
+            for item in items:
+                # Items of a built-in list carry no type of their own, events of a watch do: callers see one form.
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+            yield ObjectList(items, metadata.get("resourceVersion", ""))
+            following = metadata.get("continue", "")
+            if not following:
+                return
 
     async def create(
         self, resource: resources.Resource, namespace: str | None, obj: Object, *, name: str = "", subresource: str = ""
@@ -236,32 +261,6 @@ class Client:
 
     async def close(self) -> None:
         await self._transport.close()
-
-    async def _gather(self, pages: AsyncGenerator[ObjectList, None]) -> ObjectList:
-        whole = ObjectList([], "")
-        async with contextlib.aclosing(pages):
-            async for page in pages:
-                whole = ObjectList(whole.items + page.items, page.resource_version)
-        return whole
-
-    async def _pages(
-        self, resource: resources.Resource, namespace: str | None, query: Mapping[str, str], limit: int
-    ) -> AsyncGenerator[ObjectList, None]:
-        if limit:
-            query = {**query, "limit": str(limit)}
-        following = ""
-        while True:
-            asked = {**query, "continue": following} if following else query
-            page = await self._call("GET", resource.path(namespace), asked)
-            items, metadata = page.get("items") or [], page["metadata"]
-            for item in items:
-                # Items of a built-in list carry no type of their own, events of a watch do: callers see one form.
-                item.setdefault("apiVersion", resource.api_version)
-                item.setdefault("kind", resource.kind)
-            yield ObjectList(items, metadata.get("resourceVersion", ""))
-            following = metadata.get("continue", "")
-            if not following:
-                return
 
     async def _call(
         self,

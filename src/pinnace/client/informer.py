@@ -22,9 +22,6 @@ RETRY = backoff.Backoff(first=0.2, limit=30.0, jitter=0.5)
 HEALTHY_AFTER_SECONDS = 1.0
 
 
-without_managed_fields = compact.without_managed_fields
-
-
 class Informer(cache.Cache):
     """Guarantees: the cache only moves forward per object; handlers see every state change that the cache makes, in order; after a
     relist, objects that vanished meanwhile are reported as deleted; an object whose uid changed is reported as deleted
@@ -51,7 +48,7 @@ class Informer(cache.Cache):
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
-        self._transform = transform or (compact.pod if resource == resources.PODS else without_managed_fields)
+        self._transform = transform or (compact.pod if resource == resources.PODS else compact.without_managed_fields)
         self._rng = rng or random.Random()  # noqa: S311 -- spreading retries needs no secrecy
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
