@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import client, kubeconfig, resources
+from pinnace.api import resources
+from pinnace.client import client, kubeconfig
 from pinnace.testing import cluster as clusters
 from pinnace.testing import faults
 from pinnace.web import client as web_client

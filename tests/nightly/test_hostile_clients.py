@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pinnace.client import kubeconfig, resources
+from pinnace.api import resources
+from pinnace.client import kubeconfig
 from pinnace.testing import cluster as clusters
 from pinnace.testing import faults
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import resources
+from pinnace.api import resources
 from pinnace.testing import cluster as clusters
 from pinnace.testing import faults
 

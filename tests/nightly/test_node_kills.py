@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.testing import api_load, faults, node_traces
 from pinnace.testing import cluster as clusters
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.testing import api_load, faults
 from pinnace.testing import cluster as clusters
 

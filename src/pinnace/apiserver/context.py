@@ -5,9 +5,12 @@ import random
 from typing import Any
 
 from pinnace.api import errors, kinds
-from pinnace.apiserver import frames, memory, objects, settings, ticker, users
-from pinnace.apiserver import query as queries
+from pinnace.apiserver import settings, users
 from pinnace.apiserver.admission import chain
+from pinnace.apiserver.http import frames
+from pinnace.apiserver.http import query as queries
+from pinnace.apiserver.keepers import ticker
+from pinnace.apiserver.storage import memo, objects
 from pinnace.kit import clock
 from pinnace.store import interface
 from pinnace.web import messages
@@ -25,8 +28,8 @@ class Services:
     admission: chain.Chain
     rng: random.Random
     ticker: ticker.Ticker
-    fields_of_new: memory.Remembered[list[dict[str, Any]]] = dataclasses.field(default_factory=memory.Remembered)
-    wrong_with_new_pods: memory.Remembered[list[errors.Cause]] = dataclasses.field(default_factory=memory.Remembered)
+    fields_of_new: memo.Remembered[list[dict[str, Any]]] = dataclasses.field(default_factory=memo.Remembered)
+    wrong_with_new_pods: memo.Remembered[list[errors.Cause]] = dataclasses.field(default_factory=memo.Remembered)
     decoded: frames.Decoded = dataclasses.field(default_factory=frames.Decoded)
     documents: dict[str, tuple[bytes, str]] = dataclasses.field(default_factory=dict)
     """OpenAPI documents that were asked for: (bytes, ETag)."""

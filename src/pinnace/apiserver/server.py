@@ -9,31 +9,18 @@ import functools
 import logging
 import random
 
-from pinnace.api import errors, kinds
-from pinnace.apiserver import (
-    allocators,
-    expiry,
-    flow,
-    flow_objects,
-    health,
-    metrics,
-    negotiate,
-    objects,
-    openid,
-    query,
-    quota_counts,
-    respond,
-    routes,
-    settings,
-    ticker,
-    users,
-    wiring,
-)
+from pinnace.api import errors, kinds, resources
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver import flow, settings, users
 from pinnace.apiserver.admission import plugins, resource_quota
 from pinnace.apiserver.authn import authenticate, tokens
 from pinnace.apiserver.authz import authorizer, rbac
 from pinnace.apiserver.bootstrap import start
+from pinnace.apiserver.endpoints import health, metrics, openid
+from pinnace.apiserver.http import negotiate, query, respond
+from pinnace.apiserver.keepers import allocators, expiry, flow_objects, quota_counts, ticker
+from pinnace.apiserver.routing import routes, special_routes
+from pinnace.apiserver.storage import objects
 from pinnace.apiserver.subresources import tunnels
 from pinnace.kit import clock, tasks
 from pinnace.store import interface
@@ -92,9 +79,9 @@ class ApiServer:
         checks = self._health()
         self._routes = routes.Table(
             registry,
-            wiring.special(self.authorizer, issuer, self._bearer, options, tunnel),
-            wiring.plain(checks, self._metrics, openid.OpenId(issuer, options)),
-            wiring.below(checks),
+            special_routes.special(self.authorizer, issuer, self._bearer, options, tunnel),
+            special_routes.plain(checks, self._metrics, openid.OpenId(issuer, options)),
+            special_routes.below(checks),
         )
         self._metrics.gauge(
             "apiserver_current_inflight_requests", "Requests being worked on.", lambda: self._flow.in_flight
@@ -120,13 +107,13 @@ class ApiServer:
         self._supervisor.start("quotas to count", self._quota_counts.follow)
         self._supervisor.start("counts of quotas", self._quota_counts.count)
         for resource in rbac.RESOURCES:
-            self._supervisor.start(f"rbac {resource[2]}", functools.partial(self.authorizer.index.run, resource))
+            self._supervisor.start(f"rbac {resource.plural}", functools.partial(self.authorizer.index.run, resource))
         await self.authorizer.index.wait_synced()
         await start.run(self.services)
         flows = flow_objects.FlowObjects(self.services)
         await flows.keep()
-        for kept in (objects.PRIORITY_LEVELS, objects.FLOW_SCHEMAS):
-            self._supervisor.start(f"flow objects after {kept[2]}", functools.partial(flows.follow, kept))
+        for kept in (resources.PRIORITY_LEVELS, resources.FLOW_SCHEMAS):
+            self._supervisor.start(f"flow objects after {kept.plural}", functools.partial(flows.follow, kept))
         await self._addresses.repair()
         self._is_started = True
 

@@ -2,7 +2,8 @@
 
 import contextlib
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 
 LOCAL_STORAGE: client.Object = {
     "apiVersion": "storage.k8s.io/v1",

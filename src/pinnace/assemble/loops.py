@@ -4,8 +4,9 @@ from typing import Protocol
 
 from pinnace.assemble import places, settings
 from pinnace.client import client, events, informers
-from pinnace.controllers import loop, manager
+from pinnace.controllers import manager
 from pinnace.controllers import settings as controller_settings
+from pinnace.controllers.framework import loop
 from pinnace.kit import clock, tasks
 from pinnace.scheduler import loop as scheduler
 

@@ -12,14 +12,16 @@ import pathlib
 import random
 import sys
 
+from pinnace.api import resources
 from pinnace.assemble import connect, machine, node_control, places, process, settings
-from pinnace.client import client, events, informer, resources
+from pinnace.client import client, events, informer
 from pinnace.dns import cluster_view
 from pinnace.dns import server as dns
 from pinnace.kernel import namespaces
 from pinnace.kit import backoff, clock, tasks
-from pinnace.kubelet import agent, endpoint
+from pinnace.kubelet import agent
 from pinnace.kubelet import settings as kubelet_settings
+from pinnace.kubelet.endpoint import server
 from pinnace.net import bridge
 from pinnace.proxy import loop as proxy
 from pinnace.web import server as web_server
@@ -46,7 +48,7 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
         api, engine, network, time, node_settings(where, cluster), recorder, volumes_api=volumes_api
     )
     control = web_server.HttpServer(node_control.handler(engine.images), time=time)
-    listener = web_server.HttpServer(endpoint.handler(kubelet, api), time=time)
+    listener = web_server.HttpServer(server.handler(kubelet, api), time=time)
     names: dns.DnsServer | None = None
     try:
         async with tasks.Supervisor(time) as supervisor:

@@ -11,9 +11,10 @@ import importlib
 import pathlib
 import sys
 
-from pinnace.apiserver import envelope, users
 from pinnace.apiserver import server as apiserver
 from pinnace.apiserver import settings as apiserver_settings
+from pinnace.apiserver import users
+from pinnace.apiserver.storage import envelope
 from pinnace.assemble import addons, places, process, settings
 from pinnace.client import client, transport
 from pinnace.kit import clock, tasks

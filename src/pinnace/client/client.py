@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol, cast
 
 import orjson
 
-from pinnace.client import resources, streams
+from pinnace.api import resources
+from pinnace.client import streams
 from pinnace.web import messages
 
 Object = dict[str, Any]

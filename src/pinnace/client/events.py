@@ -5,7 +5,8 @@ import collections
 import logging
 from typing import Any
 
-from pinnace.client import client, correlate, resources
+from pinnace.api import resources
+from pinnace.client import client, correlate
 from pinnace.kit import backoff, clock
 
 log = logging.getLogger(__name__)

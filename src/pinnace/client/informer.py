@@ -6,7 +6,8 @@ import logging
 import random
 from collections.abc import Callable
 
-from pinnace.client import cache, client, compact, resources
+from pinnace.api import resources
+from pinnace.client import cache, client, compact
 from pinnace.kit import backoff, clock
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
-from pinnace.client import client, informer, resources
+from pinnace.api import resources
+from pinnace.client import client, informer
 from pinnace.kit import clock, tasks
 
 Shared = Mapping[resources.Resource, informer.Informer]

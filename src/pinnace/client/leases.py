@@ -8,7 +8,8 @@ import dataclasses
 import logging
 from collections.abc import Callable
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.kit import clock
 
 log = logging.getLogger(__name__)

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pinnace.api import selectors
-from pinnace.client import resources
-from pinnace.controllers import labelled, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources, selectors
+from pinnace.controllers.framework import labelled, loop, objects
+from pinnace.controllers.framework import lister as views
 
 Object = dict[str, Any]
 

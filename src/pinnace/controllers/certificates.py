@@ -10,9 +10,10 @@ from typing import Any
 
 from cryptography import x509
 
-from pinnace.client import resources
-from pinnace.controllers import actions, loop, objects, signing
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.controllers import signing
+from pinnace.controllers.framework import actions, loop, objects
+from pinnace.controllers.framework import lister as views
 
 Object = dict[str, Any]
 

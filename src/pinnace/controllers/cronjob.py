@@ -10,10 +10,10 @@ import zoneinfo
 from collections.abc import Sequence
 from typing import Any
 
-from pinnace.api import cron
-from pinnace.client import resources
-from pinnace.controllers import actions, job, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import cron, resources
+from pinnace.controllers import job
+from pinnace.controllers.framework import actions, loop, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]

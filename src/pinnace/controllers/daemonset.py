@@ -9,10 +9,11 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pinnace.api import labels
-from pinnace.client import client, resources
-from pinnace.controllers import actions, affinity, claims, eviction, loop, objects, replicaset, revisions
-from pinnace.controllers import view as views
+from pinnace.api import labels, resources
+from pinnace.client import client
+from pinnace.controllers import eviction, replicaset
+from pinnace.controllers.framework import actions, affinity, claims, loop, objects, revisions
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import backoff, clock
 
 Object = dict[str, Any]

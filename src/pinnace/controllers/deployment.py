@@ -10,9 +10,11 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.client import client, resources
-from pinnace.controllers import actions, claims, hashing, loop, objects, replicaset, rollback, rollout, templates
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.client import client
+from pinnace.controllers import replicaset, rollback, rollout, templates
+from pinnace.controllers.framework import actions, claims, hashing, loop, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]

@@ -8,10 +8,9 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.api import selectors
-from pinnace.client import resources
-from pinnace.controllers import actions, labelled, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources, selectors
+from pinnace.controllers.framework import actions, labelled, loop, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]

@@ -4,9 +4,9 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.controllers import actions, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.controllers.framework import actions, loop, objects
+from pinnace.controllers.framework import lister as views
 
 Object = dict[str, Any]
 

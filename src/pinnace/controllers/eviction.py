@@ -8,10 +8,12 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pinnace.client import client, resources
-from pinnace.controllers import actions, loop, node, objects
+from pinnace.api import resources
+from pinnace.client import client
+from pinnace.controllers import node
 from pinnace.controllers import settings as settings_module
-from pinnace.controllers import view as views
+from pinnace.controllers.framework import actions, loop, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]

@@ -9,8 +9,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.client import client, events, informer, informers, resources
-from pinnace.controllers import discovery, executor, ownership
+from pinnace.api import resources
+from pinnace.client import client, events, informer, informers
+from pinnace.controllers import ownership
+from pinnace.controllers.framework import discovery, executor
 from pinnace.kit import backoff, clock, tasks, workqueue
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,10 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.controllers import actions, claims, job_rules, loop, objects, replicaset
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.controllers import job_rules, replicaset
+from pinnace.controllers.framework import actions, claims, loop, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]

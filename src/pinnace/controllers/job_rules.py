@@ -5,7 +5,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.controllers import objects
+from pinnace.controllers.framework import objects
 from pinnace.kit import clock
 
 Object = dict[str, Any]

@@ -6,7 +6,7 @@ when the volume is deleted, after which it takes the finalizer away. Folder, ann
 
 from typing import Any
 
-from pinnace.controllers import objects
+from pinnace.controllers.framework import objects
 
 Object = dict[str, Any]
 

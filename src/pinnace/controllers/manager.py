@@ -21,7 +21,6 @@ from pinnace.controllers import (
     eviction,
     garbagecollector,
     job,
-    loop,
     mirroring,
     namespace,
     node,
@@ -35,6 +34,7 @@ from pinnace.controllers import (
     volumebinder,
 )
 from pinnace.controllers import settings as settings_module
+from pinnace.controllers.framework import loop
 from pinnace.kit import clock, tasks
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,10 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.controllers import actions, endpointslice, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.controllers import endpointslice
+from pinnace.controllers.framework import actions, loop, objects
+from pinnace.controllers.framework import lister as views
 
 Object = dict[str, Any]
 

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pinnace.client import client, resources
-from pinnace.controllers import actions, discovery, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.client import client
+from pinnace.controllers.framework import actions, discovery, loop, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]

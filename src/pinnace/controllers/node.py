@@ -11,10 +11,11 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
-from pinnace.client import client, resources
-from pinnace.controllers import actions, loop, objects
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.controllers import settings as settings_module
-from pinnace.controllers import view as views
+from pinnace.controllers.framework import actions, loop, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]

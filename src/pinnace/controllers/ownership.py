@@ -9,8 +9,8 @@ import enum
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.controllers import actions, objects
+from pinnace.api import resources
+from pinnace.controllers.framework import actions, objects
 
 Object = dict[str, Any]
 

@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pinnace.api import selectors
-from pinnace.client import client, resources
-from pinnace.controllers import actions, claims, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources, selectors
+from pinnace.client import client
+from pinnace.controllers.framework import actions, claims, loop, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 
 Object = dict[str, Any]

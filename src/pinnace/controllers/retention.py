@@ -7,8 +7,8 @@ same name, is left alone.
 from collections.abc import Sequence
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.controllers import objects
+from pinnace.api import resources
+from pinnace.controllers.framework import objects
 
 Object = dict[str, Any]
 

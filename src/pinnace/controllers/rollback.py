@@ -6,8 +6,9 @@ Pure; upstream's rollback.go. `kubectl rollout undo` writes the template itself 
 from collections.abc import Sequence
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.controllers import actions, objects, templates
+from pinnace.api import resources
+from pinnace.controllers import templates
+from pinnace.controllers.framework import actions, objects
 
 Object = dict[str, Any]
 

@@ -9,9 +9,10 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.client import client, resources
-from pinnace.controllers import actions, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.client import client
+from pinnace.controllers.framework import actions, loop, objects
+from pinnace.controllers.framework import lister as views
 
 Object = dict[str, Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

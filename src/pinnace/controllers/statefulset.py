@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.controllers import actions, claims, loop, objects, replicaset, retention, revisions
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.controllers import replicaset, retention
+from pinnace.controllers.framework import actions, claims, loop, objects, revisions
+from pinnace.controllers.framework import lister as views
 
 Object = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pinnace.controllers import objects
+from pinnace.controllers.framework import objects
 
 Object = dict[str, Any]
 

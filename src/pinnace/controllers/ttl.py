@@ -3,9 +3,9 @@
 import datetime
 from collections.abc import Sequence
 
-from pinnace.client import resources
-from pinnace.controllers import actions, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.controllers.framework import actions, loop, objects
+from pinnace.controllers.framework import lister as views
 
 
 def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:

@@ -9,10 +9,11 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.api import quantity, selectors
-from pinnace.client import client, resources
-from pinnace.controllers import actions, affinity, local_provisioner, loop, objects
-from pinnace.controllers import view as views
+from pinnace.api import quantity, resources, selectors
+from pinnace.client import client
+from pinnace.controllers import local_provisioner
+from pinnace.controllers.framework import actions, affinity, loop, objects
+from pinnace.controllers.framework import lister as views
 
 Object = dict[str, Any]
 

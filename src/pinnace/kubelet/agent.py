@@ -16,21 +16,21 @@ import pathlib
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
-from pinnace.client import client, events, informer, resources
+from pinnace.api import resources
+from pinnace.client import client, events, informer
 from pinnace.engine import interface
 from pinnace.kernel import paths
 from pinnace.kit import clock, tasks
-from pinnace.kubelet import (
-    admission,
+from pinnace.kubelet import settings as settings_module
+from pinnace.kubelet.node import admission, facts, housekeeping, registration
+from pinnace.kubelet.pod import (
     backoffs,
     checks,
     containers,
+    dependencies,
     hooks,
     images,
-    machine,
     model,
-    node,
-    parts,
     podfiles,
     podspec,
     references,
@@ -38,10 +38,8 @@ from pinnace.kubelet import (
     sandboxes,
     status,
     status_writer,
-    upkeep,
     worker,
 )
-from pinnace.kubelet import settings as settings_module
 from pinnace.kubelet.volumes import interface as volumes
 from pinnace.kubelet.volumes import kernel_mounts, manager, reclaim
 from pinnace.net import interface as net
@@ -74,8 +72,8 @@ class Kubelet:
         self.api = api
         self.recorder = recorder
         self.workers: dict[str, worker.PodWorker] = {}
-        self.machine = machine.resources(settings)
-        self.node = node.NodeStatus(
+        self.machine = facts.resources(settings)
+        self.node = registration.NodeStatus(
             api, engine, time, settings, recorder, self.machine, lambda: self._nodes.get(None, settings.node_name)
         )
         self.pods = informer.Informer(api, resources.PODS, time, field_selector=f"spec.nodeName={settings.node_name}")
@@ -93,9 +91,9 @@ class Kubelet:
         self._writer = status_writer.StatusWriter(api, time, self._supervisor)
         self._shared = self._make_parts()
 
-    def _make_parts(self) -> parts.Parts:
+    def _make_parts(self) -> dependencies.Parts:
         checker = checks.Checker(self.engine, self._http)
-        return parts.Parts(
+        return dependencies.Parts(
             api=self.api,
             engine=self.engine,
             network=self.network,
@@ -139,9 +137,9 @@ class Kubelet:
         await self._adopt()
         self.pods.add_handler(self._on_pod)
         self.node.tell_starting()
-        self.node.set_health(node.Health(is_ready=True))
+        self.node.set_health(registration.Health(is_ready=True))
         supervisor.start("node status", self.node.run_status)
-        upkeep.Upkeep(self).start(supervisor)
+        housekeeping.Housekeeping(self).start(supervisor)
         if self._volumes_api is not None:
             supervisor.start("reclaim volumes", reclaim.Reclaim(self._volumes_api, self.time, self.settings).run)
         async for event in changes:

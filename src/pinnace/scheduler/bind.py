@@ -5,7 +5,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.kit import clock
 from pinnace.scheduler import framework, pods, snapshot, volumes
 

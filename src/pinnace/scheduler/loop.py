@@ -10,8 +10,8 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from pinnace.api import selectors
-from pinnace.client import client, events, informer, informers, resources
+from pinnace.api import resources, selectors
+from pinnace.client import client, events, informer, informers
 from pinnace.kit import clock, tasks
 from pinnace.scheduler import bind, decide, defaults, feed, framework, pods, preemption, queue, snapshot, volumes
 

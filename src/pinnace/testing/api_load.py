@@ -7,7 +7,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.testing import api_history
 
 RETRY_SECONDS = 0.02

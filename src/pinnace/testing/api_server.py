@@ -15,7 +15,8 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pinnace.apiserver import envelope, server, settings, users
+from pinnace.apiserver import server, settings, users
+from pinnace.apiserver.storage import envelope
 from pinnace.kit import clock
 from pinnace.store import interface, memory
 from pinnace.web import messages

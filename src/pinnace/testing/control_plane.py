@@ -14,10 +14,13 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pinnace.apiserver import envelope, server, users
+from pinnace.api import resources
+from pinnace.apiserver import server, users
 from pinnace.apiserver import settings as api_settings
-from pinnace.client import client, informers, resources, transport
-from pinnace.controllers import daemonset, loop, manager
+from pinnace.apiserver.storage import envelope
+from pinnace.client import client, informers, transport
+from pinnace.controllers import daemonset, manager
+from pinnace.controllers.framework import loop
 from pinnace.kit import clock
 from pinnace.store import memory
 from pinnace.testing import scenario

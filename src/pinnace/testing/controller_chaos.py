@@ -12,7 +12,8 @@ import random
 from collections.abc import AsyncIterator
 from typing import Any
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.testing import control_plane
 from pinnace.web import messages
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from pinnace.client import client, events, resources, transport
+from pinnace.api import resources
+from pinnace.client import client, events, transport
 from pinnace.engine import interface
 from pinnace.kit import clock as kit_clock
 from pinnace.kubelet import agent

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import resources
+from pinnace.api import resources
 from pinnace.engine import engine
 from pinnace.kit import clock
-from pinnace.kubelet import endpoint
+from pinnace.kubelet.endpoint import server
 from pinnace.kubelet.volumes import kernel_mounts
 from pinnace.net import bridge, rules
 from pinnace.testing import images, node_agent, pods
@@ -66,7 +66,7 @@ def shell(script: str, name: str = "main", **fields: Any) -> dict[str, Any]:
 
 
 async def logs_of(agent: node_agent.NodeAgent, pod: str, container: str = "main") -> str:
-    handle = endpoint.handler(agent.kubelet, agent.client)
+    handle = server.handler(agent.kubelet, agent.client)
     request = messages.Request(
         "GET",
         f"/containerLogs/default/{pod}/{container}",

@@ -1080,6 +1080,8 @@ def test_what_a_driver_told_of_a_node_stays() -> None:
     for change in ({"nodeID": "m"}, {"topologyKeys": ["rack"]}):
         words = changed(of, before, {"spec/drivers": [{**driver, **change}]})
         assert [word.partition(": ")[0] for word in words] == ["CSINode"]
+    nameless = {"spec": {"drivers": [{"nodeID": "n"}]}}
+    assert changed(of, nameless, {}) == ["spec.drivers[0].name: Required value"]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pinnace.apiserver import envelope, quota_counts
 from pinnace.apiserver.admission import attributes, pod_security, resource_quota
+from pinnace.apiserver.keepers import quota_counts
+from pinnace.apiserver.storage import envelope
 from pinnace.kit import clock
 from pinnace.testing import api_server
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pinnace.apiserver import envelope, server
+from pinnace.apiserver import server
 from pinnace.apiserver.admission import resource_quota
+from pinnace.apiserver.storage import envelope
 from pinnace.kit import clock
 from pinnace.store import sqlite
 from pinnace.testing import api_server

@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-from pinnace.apiserver import deleting
+from pinnace.apiserver.verbs import deleting
 from pinnace.testing import api_server
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"

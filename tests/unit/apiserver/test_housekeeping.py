@@ -5,8 +5,11 @@ import datetime
 
 import pytest
 
-from pinnace.apiserver import envelope, expiry, flow_objects, objects, server
+from pinnace.api import resources
+from pinnace.apiserver import server
 from pinnace.apiserver.bootstrap import flow_table, roles
+from pinnace.apiserver.keepers import expiry, flow_objects
+from pinnace.apiserver.storage import envelope
 from pinnace.kit import clock
 from pinnace.store import memory
 from pinnace.testing import api_server
@@ -185,7 +188,7 @@ def test_flow_objects_are_looked_at_when_one_of_theirs_changes_and_never_else() 
 
     async def scenario(api: api_server.Api) -> None:
         counted = Counted(api.server.services)
-        following = asyncio.create_task(counted.follow(objects.PRIORITY_LEVELS))
+        following = asyncio.create_task(counted.follow(resources.PRIORITY_LEVELS))
         await asyncio.sleep(0.01)
         for number in range(5):
             await api.create("/api/v1/namespaces/default/configmaps", {"metadata": {"name": f"other-{number}"}})

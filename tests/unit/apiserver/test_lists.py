@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.apiserver import versions
+from pinnace.apiserver.storage import versions
 from pinnace.testing import api_server
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"

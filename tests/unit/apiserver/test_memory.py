@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.apiserver import memory
+from pinnace.apiserver.storage import memo
 from pinnace.testing import api_server
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -17,7 +17,7 @@ def pod(name: str, **spec: Any) -> api_server.Object:
 def test_pods_that_differ_in_name_and_token_volume_alone_have_one_content() -> None:
     first = pod("a", volumes=[{"name": "kube-api-access-aaaaa"}])
     second = pod("b", volumes=[{"name": "kube-api-access-bbbbb"}])
-    assert memory.pod_content(first) == memory.pod_content(second)
+    assert memo.pod_content(first) == memo.pod_content(second)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_pods_that_differ_in_name_and_token_volume_alone_have_one_content() -> N
 def test_pods_that_differ_in_anything_else_do_not(other: api_server.Object) -> None:
     first = pod("a", volumes=[{"name": "kube-api-access-aaaaa"}])
     twice = pod("a", volumes=[{"name": "kube-api-access-aaaaa"}, {"name": "kube-api-access-bbbbb"}])
-    assert memory.pod_content(other) not in (memory.pod_content(first), memory.pod_content(twice))
+    assert memo.pod_content(other) not in (memo.pod_content(first), memo.pod_content(twice))
 
 
 @pytest.mark.parametrize("odd", [pod("a.b"), pod(""), pod("A"), pod("a", volumes=[{"name": "v", "ephemeral": {}}])])
 def test_a_pod_whose_name_matters_is_looked_at_itself(odd: api_server.Object) -> None:
-    assert memory.pod_content(odd) is None
+    assert memo.pod_content(odd) is None
 
 
 def test_a_pod_is_judged_by_what_it_is_whatever_was_judged_before() -> None:
@@ -71,9 +71,9 @@ def test_each_object_has_its_own_managers_and_times() -> None:
 
 
 def test_only_so_many_answers_are_kept() -> None:
-    kept: memory.Remembered[int] = memory.Remembered()
-    for number in range(memory.MOST + 1):
+    kept: memo.Remembered[int] = memo.Remembered()
+    for number in range(memo.MOST + 1):
         assert kept.get((), b"%d" % number, lambda number=number: number) == number  # type: ignore[misc]
     assert kept.get((), b"0", lambda: -1) == -1
-    assert kept.get((), b"x" * (memory.LONGEST + 1), lambda: 1) == 1
-    assert kept.get((), b"x" * (memory.LONGEST + 1), lambda: 2) == 2
+    assert kept.get((), b"x" * (memo.LONGEST + 1), lambda: 1) == 1
+    assert kept.get((), b"x" * (memo.LONGEST + 1), lambda: 2) == 2

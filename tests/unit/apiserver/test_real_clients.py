@@ -14,7 +14,8 @@ import pytest
 import yaml
 from kubernetes import watch as client_watch
 
-from pinnace.apiserver import envelope, server
+from pinnace.apiserver import server
+from pinnace.apiserver.storage import envelope
 from pinnace.assemble import pki, places, settings
 from pinnace.assemble import server as assembled
 from pinnace.kit import clock

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pinnace.apiserver import socket_streams
+from pinnace.apiserver.http import socket_streams
 from pinnace.apiserver.subresources import kubelet
 from pinnace.testing import api_server
 from pinnace.web import client, messages, websocket

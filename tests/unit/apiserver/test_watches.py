@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pinnace.apiserver import frames
+from pinnace.apiserver.http import frames
 from pinnace.testing import api_server
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"

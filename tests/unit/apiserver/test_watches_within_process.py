@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from pinnace.client import client, resources, transport
+from pinnace.api import resources
+from pinnace.client import client, transport
 from pinnace.testing import api_server
 
 POD = {

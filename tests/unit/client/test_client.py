@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.client import client, resources, streams, transport
+from pinnace.api import resources
+from pinnace.client import client, streams, transport
 from pinnace.testing import fake_api
 from pinnace.web import messages
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pinnace.client import client, resources, transport
+from pinnace.api import resources
+from pinnace.client import client, transport
 from pinnace.testing import fake_api
 from pinnace.web import server
 

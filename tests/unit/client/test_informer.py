@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinnace.client import client, informer, resources, transport
+from pinnace.api import resources
+from pinnace.client import client, informer, transport
 from pinnace.testing import fake_api, scenario
 from pinnace.web import messages
 

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from pinnace.client import client, leases, resources, transport
+from pinnace.api import resources
+from pinnace.client import client, leases, transport
 from pinnace.testing import fake_api, scenario
 from pinnace.web import messages
 

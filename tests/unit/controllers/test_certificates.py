@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.controllers import manager, signing
 from pinnace.testing import control_plane
 

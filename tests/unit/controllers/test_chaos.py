@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import resources
-from pinnace.controllers import executor, job
+from pinnace.api import resources
+from pinnace.controllers import job
+from pinnace.controllers.framework import executor
 from pinnace.testing import control_plane, controller_chaos
 
 Object = dict[str, Any]

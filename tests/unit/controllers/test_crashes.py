@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.testing import control_plane
 from pinnace.web import messages
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import cache, resources
-from pinnace.controllers import actions, cronjob, objects
-from pinnace.controllers import view as views
+from pinnace.api import resources
+from pinnace.client import cache
+from pinnace.controllers import cronjob
+from pinnace.controllers.framework import actions, objects
+from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
 from pinnace.testing import control_plane
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import cache, resources
-from pinnace.controllers import actions
+from pinnace.api import resources
+from pinnace.client import cache
 from pinnace.controllers import job as jobs
-from pinnace.controllers import view as views
+from pinnace.controllers.framework import actions
+from pinnace.controllers.framework import lister as views
 from pinnace.testing import control_plane
 
 Object = dict[str, Any]

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.api import selectors
-from pinnace.client import cache, resources
-from pinnace.controllers import labelled
-from pinnace.controllers import view as views
+from pinnace.api import resources, selectors
+from pinnace.client import cache
+from pinnace.controllers.framework import labelled
+from pinnace.controllers.framework import lister as views
 
 _LABELS = st.dictionaries(st.sampled_from("ab"), st.sampled_from("xyz"))
 _TERM = st.sampled_from(["a=x", "a!=x", "a in (y)", "b in (x,y)", "b notin (x)", "a", "!b"])

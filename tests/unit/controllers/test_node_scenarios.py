@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from pinnace.client import resources
+from pinnace.api import resources
 from pinnace.controllers import manager
 from pinnace.testing import control_plane
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.testing import control_plane
 
 Object = dict[str, Any]

@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.controllers import manager
 from pinnace.testing import control_plane
 

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.controllers import objects
+from pinnace.api import resources
+from pinnace.controllers.framework import objects
 from pinnace.testing import control_plane
 
 Object = dict[str, Any]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.client import resources
-from pinnace.controllers import eviction, job_rules, objects, ownership, replicaset
+from pinnace.api import resources
+from pinnace.controllers import eviction, job_rules, ownership, replicaset
+from pinnace.controllers.framework import objects
 
 Object = dict[str, Any]
 NOW = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)

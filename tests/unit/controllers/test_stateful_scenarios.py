@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import resources
+from pinnace.api import resources
 from pinnace.testing import control_plane
 
 Object = dict[str, Any]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import resources
+from pinnace.api import resources
 from pinnace.engine import interface
-from pinnace.kubelet import model
+from pinnace.kubelet.pod import model
 from pinnace.net import interface as net
 from pinnace.testing import fake_engine, node_agent, pods
 

@@ -10,7 +10,7 @@ import pytest
 
 from pinnace.client import client
 from pinnace.engine import interface
-from pinnace.kubelet import podspec
+from pinnace.kubelet.pod import podspec
 from pinnace.net import interface as net
 from pinnace.testing import fake_engine, node_agent, pods
 from pinnace.web import messages

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pinnace.kit import clock
-from pinnace.kubelet import checks
+from pinnace.kubelet.pod import checks
 from pinnace.testing import fake_engine
 from pinnace.web import client, tls
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinnace.kubelet import backoffs, decide, model, podspec, steps
+from pinnace.kubelet.pod import backoffs, decide, model, podspec, steps
 from pinnace.testing import pods
 
 READY = model.SandboxView("box", 0, True, ("10.42.0.5",))

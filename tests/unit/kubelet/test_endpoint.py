@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from pinnace.kubelet import endpoint, endpoint_auth
+from pinnace.kubelet.endpoint import auth, server
 from pinnace.testing import node_agent, pods
 from pinnace.web import messages
 
-API_SERVER = messages.Peer(common_name=endpoint_auth.API_SERVER)
+API_SERVER = messages.Peer(common_name=auth.API_SERVER)
 
 
 async def body_of(answer: messages.Answer) -> bytes:
@@ -63,7 +63,7 @@ def test_nobody_gets_in_without_a_name_and_a_right(
     method: str, path: str, headers: dict[str, str], peer: messages.Peer, status: int
 ) -> None:
     async def main() -> None:
-        guard = endpoint_auth.Guard(node_agent.client.Client(Reviews(("get", "metrics"))), "node-1")
+        guard = auth.Guard(node_agent.client.Client(Reviews(("get", "metrics"))), "node-1")
         refusal = await guard.check(messages.Request(method, path, headers=headers, peer=peer))
         assert (0 if refusal is None else refusal[0]) == status
 
@@ -73,7 +73,7 @@ def test_nobody_gets_in_without_a_name_and_a_right(
 def test_pods_need_the_fine_right_or_the_one_for_everything() -> None:
     async def main() -> None:
         reviews = Reviews(("get", "proxy"))
-        guard = endpoint_auth.Guard(node_agent.client.Client(reviews), "node-1")
+        guard = auth.Guard(node_agent.client.Client(reviews), "node-1")
         request = messages.Request("GET", "/pods", headers={"authorization": "Bearer good"})
         assert await guard.check(request) is None
         assert reviews.asked == [("prometheus", "get", "pods"), ("prometheus", "get", "proxy")]
@@ -84,7 +84,7 @@ def test_pods_need_the_fine_right_or_the_one_for_everything() -> None:
 def test_logs_exec_and_lists(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with node_agent.NodeAgent(tmp_path) as agent:
-            handle = endpoint.handler(agent.kubelet, agent.client)
+            handle = server.handler(agent.kubelet, agent.client)
 
             async def ask(path: str, query: str = "", method: str = "GET") -> tuple[int, bytes]:
                 answer = await handle(messages.Request(method, path, query, peer=API_SERVER))
@@ -124,7 +124,7 @@ def test_logs_exec_and_lists(tmp_path: pathlib.Path) -> None:
 def test_followed_logs_end_with_the_container(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with node_agent.NodeAgent(tmp_path) as agent:
-            handle = endpoint.handler(agent.kubelet, agent.client)
+            handle = server.handler(agent.kubelet, agent.client)
             pod = pods.pod(
                 "web", restartPolicy="Never", containers=[pods.container("main", command=["cat"], stdin=True)]
             )

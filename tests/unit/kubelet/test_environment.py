@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.kubelet import env_files, environment, fields, podfiles
+from pinnace.kubelet.pod import env_files, environment, fields, podfiles
 from pinnace.testing import pods
 
 FACTS = fields.Facts("node-1", ("10.42.0.5",), ("192.0.2.1",), {"cpu": "2", "memory": "1Gi"})

@@ -5,15 +5,15 @@ import pathlib
 
 import orjson
 
-from pinnace.kubelet import endpoint, endpoint_auth, figures
+from pinnace.kubelet.endpoint import auth, server, stats
 from pinnace.testing import clock, node_agent, pods
 from pinnace.web import messages
 
-PEER = messages.Peer(common_name=endpoint_auth.API_SERVER)
+PEER = messages.Peer(common_name=auth.API_SERVER)
 
 
 def test_cpu_use_is_the_work_between_two_looks() -> None:
-    rates = figures.Rates()
+    rates = stats.Rates()
     assert rates.note("a", 0.0, 0) is None
     assert rates.note("a", 0.5, 10) is None, "too soon to tell"
     assert rates.note("a", 10.0, 2_000_000_000) == 200_000_000
@@ -29,7 +29,7 @@ def test_the_endpoint_tells_use_settings_and_what_runs(tmp_path: pathlib.Path) -
         async with node_agent.NodeAgent(tmp_path) as agent:
             await agent.create(pods.pod("web"))
             await agent.until(lambda: agent.phase("web") == "Running")
-            handle = endpoint.handler(agent.kubelet, agent.client)
+            handle = server.handler(agent.kubelet, agent.client)
 
             async def get(path: str) -> bytes:
                 answer = await handle(messages.Request("GET", path, peer=PEER))

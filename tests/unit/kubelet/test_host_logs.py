@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from pinnace.kubelet import host_logs
+from pinnace.kubelet.endpoint import host_logs
 from pinnace.web import messages
 
 

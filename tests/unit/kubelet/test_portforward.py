@@ -18,7 +18,7 @@ import pytest
 import uvloop
 from hypothesis import strategies
 
-from pinnace.kubelet import portforward, remotecommand
+from pinnace.kubelet.endpoint import portforward, remotecommand
 from pinnace.web import client, duplex, messages, server, spdy_session, websocket
 
 KUBECTL = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")

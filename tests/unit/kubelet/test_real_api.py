@@ -7,10 +7,12 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pinnace.apiserver import envelope, users
+from pinnace.api import resources
 from pinnace.apiserver import server as apiserver
 from pinnace.apiserver import settings as apiserver_settings
-from pinnace.client import client, events, resources, transport
+from pinnace.apiserver import users
+from pinnace.apiserver.storage import envelope
+from pinnace.client import client, events, transport
 from pinnace.kit import clock
 from pinnace.kubelet import agent
 from pinnace.kubelet import settings as kubelet_settings

@@ -21,7 +21,7 @@ import uvloop
 from hypothesis import strategies
 
 from pinnace.engine import interface
-from pinnace.kubelet import remotecommand
+from pinnace.kubelet.endpoint import remotecommand
 from pinnace.web import client, duplex, messages, server, spdy_session, websocket
 
 KUBECTL = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import resources
+from pinnace.api import resources
 from pinnace.engine import interface
-from pinnace.kubelet import decide, model, resizing
+from pinnace.kubelet.pod import decide, model, resizing
 from pinnace.testing import node_agent, pods
 
 NODE = {"status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "10", "ephemeral-storage": "10Gi"}}}

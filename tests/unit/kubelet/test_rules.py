@@ -8,20 +8,9 @@ from typing import Any
 import pytest
 
 from pinnace.engine import interface
-from pinnace.kubelet import (
-    admission,
-    container_logs,
-    containers,
-    environment,
-    eviction,
-    images,
-    node,
-    probes,
-    qos,
-    status_writer,
-    termination,
-    upkeep,
-)
+from pinnace.kubelet.endpoint import container_logs
+from pinnace.kubelet.node import admission, eviction, housekeeping, registration
+from pinnace.kubelet.pod import containers, environment, images, probes, qos, status_writer, termination
 from pinnace.kubelet.volumes import interface as interface_of_volumes
 from pinnace.testing import pods
 
@@ -300,7 +289,7 @@ def test_rotation_keeps_the_newest_files(tmp_path: Any) -> None:
     log = tmp_path / "0.log"
     for number in range(7):
         log.write_text(str(number))
-        upkeep.rotate(log, 3, f"2026010{number}-000000")
+        housekeeping.rotate(log, 3, f"2026010{number}-000000")
     assert sorted(each.read_text() for each in tmp_path.iterdir()) == ["5", "6"]
 
 
@@ -387,4 +376,4 @@ def test_a_condition_that_turns_takes_its_old_reason_back() -> None:
 def test_extended_resources_may_be_used_as_soon_as_they_are_advertised(
     capacity: dict[str, str], allocatable: dict[str, str], expected: dict[str, str | None]
 ) -> None:
-    assert node.offered({"status": {"capacity": capacity, "allocatable": allocatable}}) == expected
+    assert registration.offered({"status": {"capacity": capacity, "allocatable": allocatable}}) == expected

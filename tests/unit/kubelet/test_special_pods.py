@@ -4,8 +4,8 @@ import asyncio
 import pathlib
 from typing import Any
 
-from pinnace.client import resources
-from pinnace.kubelet import containers
+from pinnace.api import resources
+from pinnace.kubelet.pod import containers
 from pinnace.testing import node_agent, pods
 
 

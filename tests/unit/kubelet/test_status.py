@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.kubelet import model, status
+from pinnace.kubelet.pod import model, status
 from pinnace.testing import pods
 
 CONTEXT = status.Context(datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), ("192.0.2.1",))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pinnace.client import resources
-from pinnace.kubelet import containers, environment, fields
+from pinnace.api import resources
+from pinnace.kubelet.pod import containers, environment, fields
 from pinnace.kubelet.volumes import (
     empty_dir,
     host_path,

@@ -207,7 +207,7 @@ def csi_node_update(found: Causes, new: Fields, old: Fields) -> None:
     """Drivers come and go; what one said of itself stays, but for how many volumes it can have."""
     metadata.update(found, new, old)
     csi_node(found, new)
-    before = {driver["name"]: driver for driver in field.items(field.part(old, "spec"), "drivers")}
+    before = {driver.get("name"): driver for driver in field.items(field.part(old, "spec"), "drivers")}
     for driver in field.items(field.part(new, "spec"), "drivers"):
         had = before.get(driver.get("name"))
         if had is not None and any(driver.get(name) != had.get(name) for name in ("nodeID", "topologyKeys")):

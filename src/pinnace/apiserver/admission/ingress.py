@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from pinnace.apiserver import objects
+from pinnace.api import resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 
@@ -28,7 +29,7 @@ class DefaultIngressClass:
 
     def _default(self) -> Object | None:
         """Of several the newest, then the first by name."""
-        found = [item for item in self._objects.all(objects.INGRESS_CLASSES) if _is_default(item)]
+        found = [item for item in self._objects.all(resources.INGRESS_CLASSES) if _is_default(item)]
         found.sort(key=lambda item: str(item["metadata"]["name"]))
         return max(found, key=lambda item: str(item["metadata"].get("creationTimestamp")), default=None)
 

@@ -4,9 +4,9 @@ import decimal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pinnace.api import errors, quantity
-from pinnace.apiserver import objects
+from pinnace.api import errors, quantity, resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 Amounts = Mapping[str, str]
@@ -22,7 +22,7 @@ class LimitRanger:
         if attributes.operation != "CREATE" or attributes.resource != ("", "pods"):
             return
         assert attributes.obj is not None
-        for limits in self._objects.all(objects.LIMIT_RANGES, attributes.namespace):
+        for limits in self._objects.all(resources.LIMIT_RANGES, attributes.namespace):
             for item in (limits.get("spec") or {}).get("limits") or ():
                 if item.get("type") == "Container":
                     _set_defaults(attributes.obj, item)
@@ -30,7 +30,7 @@ class LimitRanger:
     async def validate(self, attributes: admission.Attributes) -> None:
         assert attributes.obj is not None
         wrong = []
-        for limits in self._objects.all(objects.LIMIT_RANGES, attributes.namespace):
+        for limits in self._objects.all(resources.LIMIT_RANGES, attributes.namespace):
             for item in (limits.get("spec") or {}).get("limits") or ():
                 if attributes.resource == ("", "pods"):
                     wrong += list(_pod_violations(attributes.obj, item))

@@ -1,8 +1,8 @@
 """NamespaceLifecycle: nothing new in a namespace that is not there or on its way out; the system's namespaces stay."""
 
-from pinnace.api import errors
-from pinnace.apiserver import objects
+from pinnace.api import errors, resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.storage import objects
 
 _IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 # Asking what one may do must be possible in a namespace that is not there.
@@ -20,7 +20,7 @@ class NamespaceLifecycle:
             return
         if attributes.operation != "CREATE" or not attributes.kind.namespaced or attributes.resource in _EXEMPT:
             return
-        found = self._objects.get(objects.NAMESPACES, "", attributes.namespace)
+        found = self._objects.get(resources.NAMESPACES, "", attributes.namespace)
         if found is None:
             raise errors.not_found("", "namespaces", attributes.namespace)
         if (found.get("status") or {}).get("phase") == "Terminating" or found["metadata"].get("deletionTimestamp"):

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from pinnace.api import errors
-from pinnace.apiserver import objects, users
+from pinnace.api import errors, resources
+from pinnace.apiserver import users
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.admission import service_account
 from pinnace.apiserver.authz import nodes
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 
@@ -60,7 +61,7 @@ class NodeRestriction:
         if attributes.operation == "CREATE" and not attributes.subresource:
             _check_mirror(attributes, node)
             return
-        bound = attributes.old or self._objects.get(objects.PODS, attributes.namespace, attributes.name)
+        bound = attributes.old or self._objects.get(resources.PODS, attributes.namespace, attributes.name)
         found = ((bound or {}).get("spec") or {}).get("nodeName")
         if found != node:
             raise _refuse(
@@ -82,7 +83,7 @@ class NodeRestriction:
             raise _refuse(attributes, f'node "{node}" requested token not bound to a pod')
         if not reference.get("uid"):
             raise _refuse(attributes, f'node "{node}" requested token with a pod binding without a uid')
-        pod = self._objects.get(objects.PODS, attributes.namespace, reference["name"])
+        pod = self._objects.get(resources.PODS, attributes.namespace, reference["name"])
         if pod is None:
             raise errors.not_found("", "pods", reference["name"])
         if pod["metadata"].get("uid") != reference["uid"]:

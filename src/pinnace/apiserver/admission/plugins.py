@@ -2,7 +2,7 @@
 
 import random
 
-from pinnace.apiserver import allocators, objects, settings
+from pinnace.apiserver import settings
 from pinnace.apiserver.admission import certificates as certificate_requests
 from pinnace.apiserver.admission import (
     chain,
@@ -25,6 +25,8 @@ from pinnace.apiserver.admission import (
 )
 from pinnace.apiserver.authn import tokens
 from pinnace.apiserver.authz import authorizer
+from pinnace.apiserver.keepers import allocators
+from pinnace.apiserver.storage import objects
 from pinnace.kit import clock
 
 _CREATE = frozenset({"CREATE"})

@@ -6,9 +6,9 @@ Enforced on pods; on what makes pods (deployments, jobs …) only told as warnin
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pinnace.api import errors
-from pinnace.apiserver import objects
+from pinnace.api import errors, resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 
@@ -70,7 +70,7 @@ class PodSecurity:
         self._default = default
 
     async def validate(self, attributes: admission.Attributes) -> None:
-        namespace = self._objects.get(objects.NAMESPACES, "", attributes.namespace)
+        namespace = self._objects.get(resources.NAMESPACES, "", attributes.namespace)
         labels = ((namespace or {}).get("metadata") or {}).get("labels") or {}
         enforced, warned = (self._level(labels.get(_LABEL + mode), mode) for mode in ("enforce", "warn"))
         if enforced == warned == "privileged":

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pinnace.api import errors
-from pinnace.apiserver import objects
+from pinnace.api import errors, resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 
@@ -49,14 +49,14 @@ class Priority:
             )
 
     def _named(self, attributes: admission.Attributes, name: str) -> Object:
-        found = self._objects.get(objects.PRIORITY_CLASSES, "", name)
+        found = self._objects.get(resources.PRIORITY_CLASSES, "", name)
         if found is None:
             raise errors.forbidden("", "pods", attributes.name, f"no PriorityClass with name {name} was found")
         return found
 
     def _default(self) -> Object | None:
         """Of several the lowest, as upstream breaks the tie."""
-        found = [item for item in self._objects.all(objects.PRIORITY_CLASSES) if item.get("globalDefault")]
+        found = [item for item in self._objects.all(resources.PRIORITY_CLASSES) if item.get("globalDefault")]
         return min(found, key=lambda item: item["value"], default=None)
 
 

@@ -10,10 +10,10 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from pinnace.api import errors, kinds, quantity
-from pinnace.apiserver import envelope, objects
+from pinnace.api import errors, kinds, quantity, resources
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.admission import usage
+from pinnace.apiserver.storage import envelope, objects
 from pinnace.store import interface
 
 Object = dict[str, Any]
@@ -63,7 +63,7 @@ class ResourceQuota:
 
     async def validate(self, attributes: admission.Attributes) -> None:
         assert attributes.obj is not None
-        records = self._objects.records(objects.RESOURCE_QUOTAS, attributes.namespace)
+        records = self._objects.records(resources.RESOURCE_QUOTAS, attributes.namespace)
         if records and not attributes.dry_run:
             self._bookings.begin(attributes)
         for record in records:

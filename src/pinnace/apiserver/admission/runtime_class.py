@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pinnace.api import errors
-from pinnace.apiserver import objects
+from pinnace.api import errors, resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 
@@ -23,7 +23,7 @@ class RuntimeClass:
                     attributes, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
                 )
             return
-        found = self._objects.get(objects.RUNTIME_CLASSES, "", name)
+        found = self._objects.get(resources.RUNTIME_CLASSES, "", name)
         if found is None:
             raise _refuse(attributes, f'pod rejected: RuntimeClass "{name}" not found')
         self._set_overhead(attributes, spec, (found.get("overhead") or {}).get("podFixed"))

@@ -3,9 +3,9 @@
 import random
 from typing import Any
 
-from pinnace.api import errors
-from pinnace.apiserver import objects
+from pinnace.api import errors, resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.storage import objects
 from pinnace.kit import clock
 
 Object = dict[str, Any]
@@ -47,7 +47,7 @@ class ServiceAccount:
         for attempt in range(_ATTEMPTS if name == DEFAULT else 1):
             if attempt:
                 await self._clock.sleep(_RETRY_SECONDS)
-            found = self._objects.get(objects.SERVICE_ACCOUNTS, attributes.namespace, name)
+            found = self._objects.get(resources.SERVICE_ACCOUNTS, attributes.namespace, name)
             if found is not None:
                 return found
         raise errors.forbidden(

@@ -6,10 +6,11 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import errors, kinds, services
+from pinnace.api import errors, kinds, resources, services
 from pinnace.api.validation import formats
-from pinnace.apiserver import allocators, objects
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.keepers import allocators
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 Owner = allocators.Owner
@@ -149,7 +150,7 @@ class ServiceAllocation:
 
         async def release() -> None:
             is_there = self._objects.store.get(key) is not None
-            now = (self._objects.get(objects.SERVICES, *owner) or {}) if is_there else {}
+            now = (self._objects.get(resources.SERVICES, *owner) or {}) if is_there else {}
             kept = (now.get("spec") or {}).get("clusterIPs") or ()
             for address in (old.get("spec") or {}).get("clusterIPs") or ():
                 if address != services.HEADLESS and address not in kept:

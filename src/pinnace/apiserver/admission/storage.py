@@ -5,9 +5,9 @@ DefaultStorageClass, PersistentVolumeClaimResize, StorageObjectInUseProtection.
 
 from typing import Any
 
-from pinnace.api import errors, quantity
-from pinnace.apiserver import objects
+from pinnace.api import errors, quantity, resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 
@@ -38,7 +38,7 @@ class DefaultStorageClass:
 
     def _default(self) -> Object | None:
         """Of several the newest, then the first by name."""
-        found = [item for item in self._objects.all(objects.STORAGE_CLASSES) if _is_default(item)]
+        found = [item for item in self._objects.all(resources.STORAGE_CLASSES) if _is_default(item)]
         found.sort(key=lambda item: str(item["metadata"]["name"]))
         return max(found, key=lambda item: str(item["metadata"].get("creationTimestamp")), default=None)
 
@@ -72,7 +72,7 @@ class ClaimResize:
 
     def _may_grow(self, claim: Object, old: Object) -> bool:
         name = _class_of(claim)
-        found = self._objects.get(objects.STORAGE_CLASSES, "", name) if name and name == _class_of(old) else None
+        found = self._objects.get(resources.STORAGE_CLASSES, "", name) if name and name == _class_of(old) else None
         return bool((found or {}).get("allowVolumeExpansion"))
 
     def _refused(self, attributes: admission.Attributes, why: str) -> errors.StatusError:

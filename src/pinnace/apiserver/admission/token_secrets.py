@@ -2,15 +2,15 @@
 
 import base64
 
-from pinnace.apiserver import objects
+from pinnace.api import resources
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.authn import tokens
+from pinnace.apiserver.storage import objects
 
 TYPE = "kubernetes.io/service-account-token"
 ACCOUNT = "kubernetes.io/service-account.name"
 ACCOUNT_UID = "kubernetes.io/service-account.uid"
 _ROOT_CA = "kube-root-ca.crt"
-CONFIG_MAPS: objects.Resource = ("", "v1", "configmaps")
 
 
 class TokenSecrets:
@@ -25,7 +25,7 @@ class TokenSecrets:
         if secret.get("type") != TYPE:
             return
         annotations = secret["metadata"].get("annotations") or {}
-        account = self._objects.get(objects.SERVICE_ACCOUNTS, attributes.namespace, annotations.get(ACCOUNT, ""))
+        account = self._objects.get(resources.SERVICE_ACCOUNTS, attributes.namespace, annotations.get(ACCOUNT, ""))
         if account is None or annotations.get(ACCOUNT_UID, account["metadata"]["uid"]) != account["metadata"]["uid"]:
             return
         secret["metadata"]["annotations"] = {**annotations, ACCOUNT_UID: account["metadata"]["uid"]}
@@ -34,7 +34,7 @@ class TokenSecrets:
             token = self._issuer.issue_legacy(account, secret["metadata"]["name"])
             data["token"] = base64.b64encode(token.encode()).decode()
         data.setdefault("namespace", base64.b64encode(attributes.namespace.encode()).decode())
-        authority = self._objects.get(CONFIG_MAPS, attributes.namespace, _ROOT_CA)
+        authority = self._objects.get(resources.CONFIG_MAPS, attributes.namespace, _ROOT_CA)
         if authority is not None and "ca.crt" in (authority.get("data") or {}):
             data.setdefault("ca.crt", base64.b64encode(authority["data"]["ca.crt"].encode()).decode())
         secret["data"] = data

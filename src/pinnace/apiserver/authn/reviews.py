@@ -3,9 +3,9 @@
 from typing import Any
 
 from pinnace.api import errors
-from pinnace.apiserver import bodies, negotiate, query, respond
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.authn import tokens
+from pinnace.apiserver.http import bodies, negotiate, query, respond
 from pinnace.kit import clock
 from pinnace.web import messages
 

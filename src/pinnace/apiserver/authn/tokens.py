@@ -11,8 +11,9 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from pinnace.api import errors
-from pinnace.apiserver import objects, settings, users
+from pinnace.api import errors, resources
+from pinnace.apiserver import settings, users
+from pinnace.apiserver.storage import objects
 from pinnace.kit import clock
 
 Object = dict[str, Any]
@@ -203,24 +204,24 @@ class Authenticator:
         private = claims.get("kubernetes.io") or {}
         namespace = private.get("namespace", "")
         account = private.get("serviceaccount") or {}
-        self._require(objects.SERVICE_ACCOUNTS, namespace, account)
+        self._require(resources.SERVICE_ACCOUNTS, namespace, account)
         extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims.get('jti', '')}",)}
         if private.get("pod"):
-            pod = self._require(objects.PODS, namespace, private["pod"])
+            pod = self._require(resources.PODS, namespace, private["pod"])
             extra["authentication.kubernetes.io/pod-name"] = (pod["name"],)
             extra["authentication.kubernetes.io/pod-uid"] = (pod["uid"],)
         if private.get("secret"):
-            self._require(objects.SECRETS, namespace, private["secret"])
+            self._require(resources.SECRETS, namespace, private["secret"])
         if private.get("node"):
             node = private["node"]
             if not private.get("pod"):
-                self._require(objects.NODES, "", node)
+                self._require(resources.NODES, "", node)
             extra["authentication.kubernetes.io/node-name"] = (node.get("name", ""),)
             if node.get("uid"):
                 extra["authentication.kubernetes.io/node-uid"] = (node["uid"],)
         return account_user(namespace, account.get("name", ""), account.get("uid", ""), extra)
 
-    def _require(self, resource: objects.Resource, namespace: str, reference: Object) -> Object:
+    def _require(self, resource: resources.Resource, namespace: str, reference: Object) -> Object:
         """What the token is bound to, which must still be the same object."""
         found = self._objects.get(resource, namespace, reference.get("name", ""))
         if found is None or found["metadata"].get("uid") != reference.get("uid"):
@@ -230,8 +231,8 @@ class Authenticator:
     def _legacy(self, claims: Object, token: str, audiences: Sequence[str]) -> Verified:
         namespace = claims.get(f"{_LEGACY}/namespace", "")
         name, uid = claims.get(f"{_LEGACY}/service-account.name", ""), claims.get(f"{_LEGACY}/service-account.uid", "")
-        self._require(objects.SERVICE_ACCOUNTS, namespace, {"name": name, "uid": uid})
-        secret = self._objects.get(objects.SECRETS, namespace, claims.get(f"{_LEGACY}/secret.name", ""))
+        self._require(resources.SERVICE_ACCOUNTS, namespace, {"name": name, "uid": uid})
+        secret = self._objects.get(resources.SECRETS, namespace, claims.get(f"{_LEGACY}/secret.name", ""))
         data = ((secret or {}).get("data") or {}).get("token", "")
         if data != base64.b64encode(token.encode()).decode() or (secret or {})["metadata"].get("deletionTimestamp"):
             raise errors.unauthorized()

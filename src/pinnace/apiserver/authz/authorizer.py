@@ -1,9 +1,10 @@
 """May this user do that? Masters may; nodes may what their pods need; RBAC says the rest; unknown is denied."""
 
 from pinnace.api import errors
-from pinnace.apiserver import objects, users
+from pinnace.apiserver import users
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import nodes, rbac, rules
+from pinnace.apiserver.storage import objects
 
 NODE_ROLE = "system:node"
 

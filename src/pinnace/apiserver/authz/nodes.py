@@ -7,8 +7,10 @@ else a node may do is in the rules of the ClusterRole `system:node`.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pinnace.apiserver import envelope, objects, users
+from pinnace.api import resources
+from pinnace.apiserver import users
 from pinnace.apiserver.authz import attributes as authz
+from pinnace.apiserver.storage import envelope, objects
 
 Object = dict[str, Any]
 
@@ -65,7 +67,7 @@ class NodeRules:
         return any((asked.resource, asked.name) in references(pod) for pod in self._pods(node, asked.namespace))
 
     def _refers_to_volume(self, node: str, name: str) -> bool:
-        volume = self._objects.get(objects.PERSISTENT_VOLUMES, "", name)
+        volume = self._objects.get(resources.PERSISTENT_VOLUMES, "", name)
         claim = ((volume or {}).get("spec") or {}).get("claimRef") or {}
         if not claim.get("name"):
             return False
@@ -86,12 +88,12 @@ class NodeRules:
         """Lists and watches are the kubelet's own, by a field selector that names its node; others' pods hold no secrets."""
         if not asked.name or asked.verb != "get":
             return True
-        pod = self._objects.get(objects.PODS, asked.namespace, asked.name)
+        pod = self._objects.get(resources.PODS, asked.namespace, asked.name)
         return pod is None or (pod.get("spec") or {}).get("nodeName") in (None, "", node)
 
     def _pods(self, node: str, namespace: str) -> Iterator[Object]:
-        kind = self._objects.kind(objects.PODS)
-        for record in self._objects.records(objects.PODS, namespace):
+        kind = self._objects.kind(resources.PODS)
+        for record in self._objects.records(resources.PODS, namespace):
             if envelope.fields(kind, record).get("spec.nodeName") == node:
                 yield envelope.parse(record)
 

@@ -8,17 +8,18 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pinnace.api import kinds
-from pinnace.apiserver import envelope, objects, users
+from pinnace.api import kinds, resources
+from pinnace.apiserver import users
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import rules
+from pinnace.apiserver.storage import envelope, objects
 from pinnace.store import interface
 
 Object = dict[str, Any]
 
 MOST_REMEMBERED = 50_000
 
-RESOURCES = (objects.CLUSTER_ROLES, objects.CLUSTER_ROLE_BINDINGS, objects.ROLES, objects.ROLE_BINDINGS)
+RESOURCES = (resources.CLUSTER_ROLES, resources.CLUSTER_ROLE_BINDINGS, resources.ROLES, resources.ROLE_BINDINGS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Index:
     def is_synced(self) -> bool:
         return self._synced.is_set()
 
-    async def run(self, resource: objects.Resource) -> None:
+    async def run(self, resource: resources.Resource) -> None:
         """Follow one of `RESOURCES`, for ever. Raises when history is gone: to be started again."""
         store = self._objects.store
         prefix = kinds.storage_prefix(self._objects.kind(resource))
@@ -98,7 +99,7 @@ class Index:
             prefix = kinds.storage_prefix(self._objects.kind(resource))
             self._replace_all(resource, self._objects.store.range(prefix))
 
-    def _replace_all(self, resource: objects.Resource, page: interface.Page) -> None:
+    def _replace_all(self, resource: resources.Resource, page: interface.Page) -> None:
         prefix = kinds.storage_prefix(self._objects.kind(resource))
         is_namespaced, is_binding = _traits(resource)
         known = self._bindings if is_binding else self._roles
@@ -110,7 +111,7 @@ class Index:
         for namespace, name in gone:
             self._set(resource, f"{namespace}/{name}" if namespace else name, None)
 
-    def _set(self, resource: objects.Resource, path: str, record: interface.Record | None) -> None:
+    def _set(self, resource: resources.Resource, path: str, record: interface.Record | None) -> None:
         is_namespaced, is_binding = _traits(resource)
         key = _key(path, is_namespaced)
         obj = envelope.parse(record) if record is not None else None
@@ -171,11 +172,11 @@ class Index:
         return [rule for _, _, granted in self._granted(user, namespace) for rule in granted]
 
 
-def _traits(resource: objects.Resource) -> tuple[bool, bool]:
+def _traits(resource: resources.Resource) -> tuple[bool, bool]:
     """(is namespaced, is a binding)."""
-    return resource in (objects.ROLES, objects.ROLE_BINDINGS), resource in (
-        objects.ROLE_BINDINGS,
-        objects.CLUSTER_ROLE_BINDINGS,
+    return resource in (resources.ROLES, resources.ROLE_BINDINGS), resource in (
+        resources.ROLE_BINDINGS,
+        resources.CLUSTER_ROLE_BINDINGS,
     )
 
 

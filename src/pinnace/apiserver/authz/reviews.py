@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pinnace.api import errors
-from pinnace.apiserver import bodies, query, users
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver import users
 from pinnace.apiserver.authn import reviews
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
+from pinnace.apiserver.http import bodies, query
 from pinnace.web import messages
 
 Object = dict[str, Any]

@@ -6,7 +6,7 @@ A role or binding whose annotation `rbac.authorization.kubernetes.io/autoupdate`
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pinnace.apiserver import objects
+from pinnace.api import resources
 from pinnace.apiserver.authz import rules
 from pinnace.apiserver.bootstrap import role_table
 
@@ -86,17 +86,17 @@ def _subject(text: str) -> Object:
     return {"apiGroup": GROUP, "kind": kind, "name": name}
 
 
-def wanted() -> Iterator[tuple[objects.Resource, Object]]:
+def wanted() -> Iterator[tuple[resources.Resource, Object]]:
     """Every default role and binding, as objects."""
     cluster = {row.name: row for row in (*role_table.CLUSTER_ROLES, *role_table.CONTROLLER_ROLES)}
     for row in cluster.values():
-        yield objects.CLUSTER_ROLES, _role(row, cluster)
+        yield resources.CLUSTER_ROLES, _role(row, cluster)
     for row in role_table.ROLES:
-        yield objects.ROLES, _role(row, {})
+        yield resources.ROLES, _role(row, {})
     for binding in role_table.CLUSTER_ROLE_BINDINGS:
-        yield objects.CLUSTER_ROLE_BINDINGS, _binding(binding)
+        yield resources.CLUSTER_ROLE_BINDINGS, _binding(binding)
     for binding in role_table.ROLE_BINDINGS:
-        yield objects.ROLE_BINDINGS, _binding(binding)
+        yield resources.ROLE_BINDINGS, _binding(binding)
 
 
 def reconciled(found: Object, default: Object) -> Object | None:

@@ -5,9 +5,11 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
+from pinnace.api import resources
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import flow_objects, objects, settings
+from pinnace.apiserver import settings
 from pinnace.apiserver.bootstrap import flow_table, roles, writer
+from pinnace.apiserver.keepers import flow_objects
 
 Object = dict[str, Any]
 
@@ -31,22 +33,22 @@ async def run(services: contexts.Services) -> None:
     await asyncio.gather(
         *(_reconcile_role(writes, resource, wanted) for resource, wanted in roles.wanted()),
         *(_priority(writes, *row) for row in SYSTEM_PRIORITIES),
-        *(_flow_object(writes, objects.PRIORITY_LEVELS, wanted) for wanted in flow_table.levels()),
-        *(_flow_object(writes, objects.FLOW_SCHEMAS, wanted) for wanted in flow_table.schemas()),
+        *(_flow_object(writes, resources.PRIORITY_LEVELS, wanted) for wanted in flow_table.levels()),
+        *(_flow_object(writes, resources.FLOW_SCHEMAS, wanted) for wanted in flow_table.schemas()),
         _service_cidr(writes, services.settings),
     )
     await _kubernetes_service(writes, services.settings)
 
 
 async def _namespace(writes: writer.Writer, name: str) -> None:
-    await writes.create(objects.NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    await writes.create(resources.NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
-async def _reconcile_role(writes: writer.Writer, resource: objects.Resource, wanted: Object) -> None:
+async def _reconcile_role(writes: writer.Writer, resource: resources.Resource, wanted: Object) -> None:
     await writes.create_or_update(resource, wanted, lambda found: roles.reconciled(found, wanted))
 
 
-async def _flow_object(writes: writer.Writer, resource: objects.Resource, wanted: Object) -> None:
+async def _flow_object(writes: writer.Writer, resource: resources.Resource, wanted: Object) -> None:
     await writes.create_or_update(resource, wanted, lambda found: flow_objects.restored(found, wanted))
 
 
@@ -59,7 +61,7 @@ async def _priority(writes: writer.Writer, name: str, value: int, description: s
         "description": description,
         "preemptionPolicy": "PreemptLowerPriority",
     }
-    await writes.create(objects.PRIORITY_CLASSES, made)
+    await writes.create(resources.PRIORITY_CLASSES, made)
 
 
 async def _service_cidr(writes: writer.Writer, options: settings.Settings) -> None:
@@ -69,7 +71,7 @@ async def _service_cidr(writes: writer.Writer, options: settings.Settings) -> No
         "metadata": {"name": "kubernetes"},
         "spec": {"cidrs": [options.service_cidr]},
     }
-    await writes.create(objects.SERVICE_CIDRS, made)
+    await writes.create(resources.SERVICE_CIDRS, made)
 
 
 def first_address(cidr: str) -> str:
@@ -91,7 +93,7 @@ async def _kubernetes_service(writes: writer.Writer, options: settings.Settings)
         },
     }
     ports = service["spec"]["ports"]  # type: ignore[index]
-    await writes.create_or_update(objects.SERVICES, service, _replacing("spec", "ports", ports))
+    await writes.create_or_update(resources.SERVICES, service, _replacing("spec", "ports", ports))
     if ipaddress.ip_address(options.advertise_address).is_loopback:
         # Nobody else could reach this server there: the Service has an address and leads nowhere.
         return
@@ -106,7 +108,7 @@ async def _kubernetes_service(writes: writer.Writer, options: settings.Settings)
             }
         ],
     }
-    await writes.create_or_update(objects.ENDPOINTS, endpoints, _replacing("", "subsets", endpoints["subsets"]))
+    await writes.create_or_update(resources.ENDPOINTS, endpoints, _replacing("", "subsets", endpoints["subsets"]))
     family = ipaddress.ip_address(options.advertise_address).version
     found = {
         "apiVersion": "discovery.k8s.io/v1",
@@ -121,7 +123,7 @@ async def _kubernetes_service(writes: writer.Writer, options: settings.Settings)
         wanted = {**present, "endpoints": found["endpoints"], "ports": found["ports"]}
         return None if wanted == present else wanted
 
-    await writes.create_or_update(objects.ENDPOINT_SLICES, found, keep)
+    await writes.create_or_update(resources.ENDPOINT_SLICES, found, keep)
 
 
 def _port(**fields: Any) -> Object:

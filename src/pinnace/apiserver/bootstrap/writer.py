@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.api import defaults, errors
+from pinnace.api import defaults, errors, resources
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import objects, query, users, writing
+from pinnace.apiserver import users
+from pinnace.apiserver.http import query
+from pinnace.apiserver.verbs import writing
 from pinnace.web import messages
 
 Object = dict[str, Any]
@@ -18,12 +20,12 @@ class Writer:
     def __init__(self, services: contexts.Services) -> None:
         self._services = services
 
-    def context(self, resource: objects.Resource, namespace: str, name: str, verb: str) -> contexts.Context:
+    def context(self, resource: resources.Resource, namespace: str, name: str, verb: str) -> contexts.Context:
         kind = self._services.objects.kind(resource)
         request = messages.Request("POST", "/", user=SELF)
         return contexts.Context(self._services, request, query.EMPTY, verb, kind, namespace, name, user=SELF)
 
-    async def create(self, resource: objects.Resource, obj: Object) -> bool:
+    async def create(self, resource: resources.Resource, obj: Object) -> bool:
         """False when it is there already."""
         metadata = obj["metadata"]
         context = self.context(resource, metadata.get("namespace", ""), metadata["name"], "create")
@@ -39,7 +41,7 @@ class Writer:
         return True
 
     async def update(
-        self, resource: objects.Resource, namespace: str, name: str, make: Callable[[Object], Object | None]
+        self, resource: resources.Resource, namespace: str, name: str, make: Callable[[Object], Object | None]
     ) -> None:
         """`make` gets the present object and returns the wanted one, or None for nothing to do."""
         context = self.context(resource, namespace, name, "update")
@@ -53,7 +55,7 @@ class Writer:
         await writing.update(context, made, _OPTIONS, retries=True)
 
     async def create_or_update(
-        self, resource: objects.Resource, obj: Object, make: Callable[[Object], Object | None]
+        self, resource: resources.Resource, obj: Object, make: Callable[[Object], Object | None]
     ) -> None:
         metadata = obj["metadata"]
         if not await self.create(resource, obj):

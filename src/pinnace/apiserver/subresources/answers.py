@@ -1,7 +1,7 @@
 """What subresources that only do something answer."""
 
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import negotiate, respond
+from pinnace.apiserver.http import negotiate, respond
 from pinnace.web import messages
 
 

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from pinnace.api import errors, kinds
-from pinnace.apiserver import bodies, envelope, objects, query, writing
+from pinnace.api import errors, kinds, resources
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver.http import bodies, query
+from pinnace.apiserver.storage import envelope
 from pinnace.apiserver.subresources import answers
+from pinnace.apiserver.verbs import writing
 from pinnace.kit import clock
 from pinnace.store import interface
 from pinnace.web import messages
@@ -45,7 +47,7 @@ def _check(binding: Object, name: str) -> None:
 async def _bind(context: contexts.Context, binding: Object, name: str, *, dry_run: bool) -> None:
     """One store write; whoever comes second is told so."""
     store = context.services.store
-    pods = context.services.objects.kind(objects.PODS)
+    pods = context.services.objects.kind(resources.PODS)
     key = kinds.storage_key(pods, context.namespace, name)
     for _ in range(_ATTEMPTS):
         record = store.get(key)

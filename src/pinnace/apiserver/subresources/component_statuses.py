@@ -3,7 +3,7 @@
 from typing import Any
 
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import views
+from pinnace.apiserver.http import views
 from pinnace.web import messages
 
 Object = dict[str, Any]

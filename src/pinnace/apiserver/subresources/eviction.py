@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from pinnace.api import errors, kinds, selectors
-from pinnace.apiserver import bodies, deleting, envelope, objects, query
+from pinnace.api import errors, kinds, resources, selectors
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver.http import bodies, query
+from pinnace.apiserver.storage import envelope
 from pinnace.apiserver.subresources import answers, binding
+from pinnace.apiserver.verbs import deleting
 from pinnace.kit import clock
 from pinnace.store import interface
 from pinnace.web import messages
@@ -28,7 +30,7 @@ async def evict(context: contexts.Context) -> messages.Answer:
     bodies.check_name(context, eviction)
     wanted = deleting.from_object(eviction.get("deleteOptions") or {})
     wanted = dataclasses.replace(wanted, dry_run=wanted.dry_run or options.dry_run)
-    pod = context.services.objects.get(objects.PODS, context.namespace, context.name)
+    pod = context.services.objects.get(resources.PODS, context.namespace, context.name)
     if pod is None:
         raise context.not_found()
     if not can_ignore_budgets(pod):
@@ -48,7 +50,7 @@ def can_ignore_budgets(pod: Object) -> bool:
 def _budgets(context: contexts.Context, pod: Object) -> Sequence[interface.Record]:
     labels = pod["metadata"].get("labels") or {}
     found = []
-    for record in context.services.objects.records(objects.POD_DISRUPTION_BUDGETS, context.namespace):
+    for record in context.services.objects.records(resources.POD_DISRUPTION_BUDGETS, context.namespace):
         spec = envelope.shared(record).get("spec") or {}
         if selectors.from_object(spec.get("selector")).matches(labels):
             found.append(record)

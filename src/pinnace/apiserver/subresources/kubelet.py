@@ -4,10 +4,10 @@ import urllib.parse
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from pinnace.api import errors
+from pinnace.api import errors, resources
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import envelope, objects
 from pinnace.apiserver.authn import authenticate
+from pinnace.apiserver.storage import envelope
 from pinnace.apiserver.subresources import piping
 from pinnace.web import client, messages
 
@@ -37,7 +37,7 @@ _REFUSAL_BYTES = 1 << 20
 
 def node_url(context: contexts.Context, name: str) -> str:
     """`https://address:port` of a node's kubelet. Raises 404, 503."""
-    node = context.services.objects.get(objects.NODES, "", name)
+    node = context.services.objects.get(resources.NODES, "", name)
     if node is None:
         raise errors.not_found("", "nodes", name)
     status = node.get("status") or {}
@@ -56,7 +56,7 @@ def bracketed(address: str) -> str:
 
 
 def pod_of(context: contexts.Context) -> Object:
-    record = context.services.objects.record(objects.PODS, context.namespace, context.name)
+    record = context.services.objects.record(resources.PODS, context.namespace, context.name)
     if record is None:
         raise context.not_found()
     return envelope.parse(record)

@@ -6,9 +6,11 @@ import orjson
 
 from pinnace.api import decode, errors, kinds, selectors
 from pinnace.api.patch import json_patch, merge, strategic
-from pinnace.apiserver import bodies, conversion, negotiate, query, views, writing
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver.http import bodies, negotiate, query, views
+from pinnace.apiserver.storage import conversion
 from pinnace.apiserver.verbs import patch as patches
+from pinnace.apiserver.verbs import writing
 from pinnace.web import messages
 
 Object = dict[str, Any]

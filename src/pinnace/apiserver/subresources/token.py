@@ -3,11 +3,11 @@
 import datetime
 from typing import Any
 
-from pinnace.api import errors, kinds
-from pinnace.apiserver import bodies, negotiate, objects, query, respond
+from pinnace.api import errors, kinds, resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.authn import tokens
+from pinnace.apiserver.http import bodies, negotiate, query, respond
 from pinnace.kit import clock
 from pinnace.web import messages
 
@@ -35,7 +35,7 @@ class TokenRequests:
     async def create(self, context: contexts.Context) -> messages.Answer:
         options = query.write_options(context.query, "CreateOptions")
         request = bodies.decoded(context, await bodies.read(context), options, kind=KIND)
-        account = context.services.objects.get(objects.SERVICE_ACCOUNTS, context.namespace, context.name)
+        account = context.services.objects.get(resources.SERVICE_ACCOUNTS, context.namespace, context.name)
         if account is None:
             raise context.not_found()
         spec = request.setdefault("spec", {})
@@ -86,17 +86,17 @@ def _bound(context: contexts.Context, reference: Object | None, account: Object)
         return {}
     stored = context.services.objects
     kind, name = reference.get("kind", ""), reference.get("name", "")
-    resources = {"Pod": objects.PODS, "Secret": objects.SECRETS, "Node": objects.NODES}
-    if kind not in resources or reference.get("apiVersion") not in (None, "", "v1"):
+    bindable = {"Pod": resources.PODS, "Secret": resources.SECRETS, "Node": resources.NODES}
+    if kind not in bindable or reference.get("apiVersion") not in (None, "", "v1"):
         raise errors.bad_request(f"cannot bind token to object of type {reference.get('apiVersion', '')}, Kind={kind}")
-    resource = resources[kind]
+    resource = bindable[kind]
     found = stored.get(resource, "" if kind == "Node" else context.namespace, name)
     if found is None:
-        raise errors.not_found("", resource[2], name)
+        raise errors.not_found("", resource.plural, name)
     if reference.get("uid") and reference["uid"] != found["metadata"].get("uid"):
         raise errors.conflict(
             "",
-            resource[2],
+            resource.plural,
             name,
             f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
             "The object might have been deleted and then recreated",
@@ -110,6 +110,6 @@ def _bound(context: contexts.Context, reference: Object | None, account: Object)
                 "different serviceaccount name."
             )
         if spec.get("nodeName"):
-            node = stored.get(objects.NODES, "", spec["nodeName"])
+            node = stored.get(resources.NODES, "", spec["nodeName"])
             bound["node"] = node or {"metadata": {"name": spec["nodeName"]}}
     return bound

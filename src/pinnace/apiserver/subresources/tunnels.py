@@ -8,11 +8,12 @@ import dataclasses
 import urllib.parse
 from typing import Any
 
-from pinnace.api import errors
+from pinnace.api import errors, resources
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import envelope, objects, respond, socket_streams
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
+from pinnace.apiserver.http import respond, socket_streams
+from pinnace.apiserver.storage import envelope
 from pinnace.apiserver.subresources import kubelet, rewriting
 from pinnace.web import client, messages
 
@@ -113,7 +114,7 @@ class Tunnels:
         if _needs_slash(context):
             return _with_slash(context)
         scheme, name, port = split_proxy_name(context.name)
-        pod = context.services.objects.record(objects.PODS, context.namespace, name)
+        pod = context.services.objects.record(resources.PODS, context.namespace, name)
         if pod is None:
             raise errors.not_found("", "pods", name)
         found = envelope.parse(pod)
@@ -132,7 +133,7 @@ class Tunnels:
         if _needs_slash(context):
             return _with_slash(context)
         scheme, name, port = split_proxy_name(context.name)
-        service = context.services.objects.get(objects.SERVICES, context.namespace, name)
+        service = context.services.objects.get(resources.SERVICES, context.namespace, name)
         if service is None:
             raise errors.not_found("", "services", name)
         found = _service_port(service, port)
@@ -215,7 +216,7 @@ def _service_port(service: Object, wanted: str) -> Object | None:
 
 def _endpoints(context: contexts.Context, service: str, port_name: str) -> list[tuple[str, int]]:
     found = []
-    for item in context.services.objects.all(objects.ENDPOINT_SLICES, context.namespace):
+    for item in context.services.objects.all(resources.ENDPOINT_SLICES, context.namespace):
         if (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != service:
             continue
         numbers = [port["port"] for port in item.get("ports") or () if (port.get("name") or "") == port_name]

@@ -1,7 +1,8 @@
 """POST to a collection: a new object."""
 
-from pinnace.apiserver import bodies, query, views, writing
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver.http import bodies, query, views
+from pinnace.apiserver.verbs import writing
 from pinnace.web import messages
 
 

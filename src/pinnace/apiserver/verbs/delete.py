@@ -1,7 +1,8 @@
 """DELETE of one object."""
 
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import deleting, views
+from pinnace.apiserver.http import views
+from pinnace.apiserver.verbs import deleting
 from pinnace.web import messages
 
 

@@ -4,7 +4,8 @@ import dataclasses
 
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import deleting, negotiate, views
+from pinnace.apiserver.http import negotiate, views
+from pinnace.apiserver.verbs import deleting
 from pinnace.apiserver.verbs import list as listing
 from pinnace.web import messages
 

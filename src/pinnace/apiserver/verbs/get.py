@@ -1,7 +1,8 @@
 """GET of one object: the stored bytes."""
 
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import conversion, negotiate, respond, versions, views
+from pinnace.apiserver.http import negotiate, respond, views
+from pinnace.apiserver.storage import conversion, versions
 from pinnace.web import messages
 
 

@@ -7,7 +7,8 @@ import orjson
 
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import conversion, filters, negotiate, respond, versions, views
+from pinnace.apiserver.http import negotiate, respond, views
+from pinnace.apiserver.storage import conversion, filters, versions
 from pinnace.store import interface
 from pinnace.web import messages
 

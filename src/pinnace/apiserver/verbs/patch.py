@@ -5,8 +5,9 @@ from typing import Any
 
 from pinnace.api import decode, defaults, errors, managed_fields, repair
 from pinnace.api.patch import json_patch, merge, strategic
-from pinnace.apiserver import bodies, negotiate, patch_errors, query, views, writing
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver.http import bodies, negotiate, patch_errors, query, views
+from pinnace.apiserver.verbs import writing
 from pinnace.kit import clock
 from pinnace.web import messages
 

@@ -1,8 +1,9 @@
 """PUT of an object, or of one of its parts: the whole of it anew."""
 
 from pinnace.api import errors
-from pinnace.apiserver import bodies, query, views, writing
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver.http import bodies, query, views
+from pinnace.apiserver.verbs import writing
 from pinnace.web import messages
 
 # What a PUT to a name that is free creates; everything else answers NotFound.

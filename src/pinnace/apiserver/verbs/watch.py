@@ -9,7 +9,8 @@ import orjson
 
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver import conversion, filters, frames, negotiate, respond, socket_streams, versions, views
+from pinnace.apiserver.http import frames, negotiate, respond, socket_streams, views
+from pinnace.apiserver.storage import conversion, filters, versions
 from pinnace.store import interface
 from pinnace.web import messages
 

@@ -1,6 +1,6 @@
 """configMap: the entries of a config map as files."""
 
-from pinnace.kubelet import environment, podspec
+from pinnace.kubelet.pod import environment, podspec
 from pinnace.kubelet.volumes import interface, payload
 
 KIND = "configmap"

@@ -1,6 +1,6 @@
 """downwardAPI: facts about the pod as files."""
 
-from pinnace.kubelet import podspec
+from pinnace.kubelet.pod import podspec
 from pinnace.kubelet.volumes import interface, payload
 
 KIND = "downward-api"

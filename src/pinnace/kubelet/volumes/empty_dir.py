@@ -4,7 +4,7 @@ import os
 import pathlib
 
 from pinnace.api import quantity
-from pinnace.kubelet import podspec, qos
+from pinnace.kubelet.pod import podspec, qos
 from pinnace.kubelet.volumes import interface
 
 KIND = "empty-dir"

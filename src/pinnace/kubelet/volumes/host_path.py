@@ -2,7 +2,7 @@
 
 import pathlib
 
-from pinnace.kubelet import podspec
+from pinnace.kubelet.pod import podspec
 from pinnace.kubelet.volumes import interface
 
 

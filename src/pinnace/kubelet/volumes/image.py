@@ -1,6 +1,6 @@
 """image: the files of an image, read-only. The image is looked for or pulled as those of containers are."""
 
-from pinnace.kubelet import model, podspec
+from pinnace.kubelet.pod import model, podspec
 from pinnace.kubelet.volumes import interface
 
 KIND = "image"

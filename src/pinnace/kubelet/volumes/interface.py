@@ -7,8 +7,8 @@ from typing import Protocol
 
 from pinnace.client import client
 from pinnace.kit import clock
-from pinnace.kubelet import environment, fields, podspec
 from pinnace.kubelet import settings as settings_module
+from pinnace.kubelet.pod import environment, fields, podspec
 
 
 class VolumeError(Exception):

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from pinnace.kernel import paths
-from pinnace.kubelet import model, podspec
+from pinnace.kubelet.pod import model, podspec
 from pinnace.kubelet.volumes import empty_dir, host_path, image, interface, persistent, projected, token
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from pinnace.kubelet import fields, podspec
+from pinnace.kubelet.pod import fields, podspec
 from pinnace.kubelet.volumes import interface
 
 DEFAULT_MODE = 0o644

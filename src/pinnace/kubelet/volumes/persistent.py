@@ -7,8 +7,10 @@ import os
 import pathlib
 import stat
 
-from pinnace.client import client, resources
-from pinnace.kubelet import admission, podspec
+from pinnace.api import resources
+from pinnace.client import client
+from pinnace.kubelet.node import admission
+from pinnace.kubelet.pod import podspec
 from pinnace.kubelet.volumes import host_path, interface
 
 LOCAL_VOLUME = "pinnace.dev/local-volume"

@@ -3,7 +3,7 @@ each is a payload that is written atomically and kept up to date."""
 
 import dataclasses
 
-from pinnace.kubelet import podspec
+from pinnace.kubelet.pod import podspec
 from pinnace.kubelet.volumes import config_map, downward_api, interface, payload, secret, token, writer
 
 KIND = "projected"

@@ -9,7 +9,8 @@ import logging
 import pathlib
 from collections.abc import Sequence
 
-from pinnace.client import client, informer, resources
+from pinnace.api import resources
+from pinnace.client import client, informer
 from pinnace.kernel import paths
 from pinnace.kit import clock, tasks, workqueue
 from pinnace.kubelet import settings as settings_module

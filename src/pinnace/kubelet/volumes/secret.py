@@ -1,6 +1,6 @@
 """secret: the entries of a secret as files, kept in memory only."""
 
-from pinnace.kubelet import environment, podspec
+from pinnace.kubelet.pod import environment, podspec
 from pinnace.kubelet.volumes import interface, payload
 
 KIND = "secret"

@@ -3,9 +3,10 @@
 import dataclasses
 import datetime
 
-from pinnace.client import client, resources
+from pinnace.api import resources
+from pinnace.client import client
 from pinnace.kit import clock
-from pinnace.kubelet import podspec
+from pinnace.kubelet.pod import podspec
 from pinnace.kubelet.volumes import interface, payload
 
 DEFAULT_LIFETIME_SECONDS = 3600

@@ -1,0 +1,1 @@
+"""What is served that is no resource: discovery, OpenAPI, keys, health, metrics."""

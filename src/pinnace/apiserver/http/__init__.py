@@ -1,0 +1,1 @@
+"""The forms of requests and answers: query options, bodies, media types, tables, frames of watches."""

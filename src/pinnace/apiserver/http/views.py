@@ -1,0 +1,102 @@
+"""Other forms of objects and lists: tables, metadata alone, YAML."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from pinnace.api import errors, kinds, tables
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver.http import negotiate, respond
+from pinnace.apiserver.storage import conversion
+from pinnace.store import interface
+from pinnace.web import messages
+
+Object = dict[str, Any]
+
+_INCLUDABLE = ("Metadata", "Object", "None")
+_OF_LISTS = ("resourceVersion", "continue", "remainingItemCount")
+
+
+def written(context: contexts.Context, data: bytes, status: int) -> messages.Response:
+    """The answer of a write: `data` in the form that the client asked for."""
+    form = negotiate.form(context.accept)
+    if form == negotiate.PLAIN:
+        return respond.raw(data, status, context.warnings)
+    return one(context, data, form, status)
+
+
+def one(context: contexts.Context, data: bytes, form: negotiate.Form, status: int) -> messages.Response:
+    obj = orjson.loads(data)
+    if form.transform == "Table":
+        obj = table(context, [obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")}, form)
+    elif form.transform == "PartialObjectMetadata":
+        obj = partial(obj, form)
+    elif form.transform:
+        raise negotiate.not_acceptable(("application/json", "application/yaml"))
+    return respond.value(obj, form, status, context.warnings)
+
+
+def many(
+    context: contexts.Context, records: Sequence[interface.Record], form: negotiate.Form, metadata: Object
+) -> messages.Response:
+    items = [orjson.loads(conversion.value(context.kind, record)) for record in records]
+    body: Object
+    if form.transform == "Table":
+        body = table(context, items, metadata, form)
+    elif form.transform == "PartialObjectMetadataList":
+        body = {
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": f"meta.k8s.io/{form.version}",
+            "metadata": metadata,
+            "items": [partial(item, form) for item in items],
+        }
+    elif form.transform:
+        raise negotiate.not_acceptable(("application/json", "application/yaml"))
+    else:
+        kind = context.kind
+        body = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
+    return respond.value(body, form, 200, context.warnings)
+
+
+def partial(obj: Object, form: negotiate.Form) -> Object:
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": f"meta.k8s.io/{form.version or 'v1'}",
+        "metadata": obj["metadata"],
+    }
+
+
+def made(context: contexts.Context, obj: Object, kind: kinds.Kind | None = None) -> messages.Response:
+    """The answer of what is not stored but made when asked for: an object, or a list of `items`; `kind` where it is not the path's."""
+    form = negotiate.form(context.accept, negotiate.OF_MADE)
+    if form.transform:
+        obj = table(context, obj.get("items", [obj]), obj["metadata"], form, kind=kind)
+    return respond.value(obj, form, 200, context.warnings)
+
+
+def table(
+    context: contexts.Context,
+    items: Sequence[Object],
+    metadata: Object,
+    form: negotiate.Form,
+    *,
+    kind: kinds.Kind | None = None,
+    with_columns: bool = True,
+) -> Object:
+    """`with_columns` False: a later event of a watch, whose columns the client knows already. Raises 400."""
+    include = context.query.text("includeObject") or "Metadata"
+    if include not in _INCLUDABLE:
+        raise errors.bad_request(f'unrecognized includeObject value: "{include}"')
+    body = tables.table(
+        kind or context.kind,
+        items,
+        context.services.clock.now(),
+        include,
+        resource_version=metadata.get("resourceVersion", ""),
+    )
+    body["metadata"] = {key: metadata[key] for key in _OF_LISTS if key in metadata}
+    body["apiVersion"] = f"meta.k8s.io/{form.version}"
+    if not with_columns:
+        body["columnDefinitions"] = []
+    return body

@@ -1,0 +1,1 @@
+"""What the server keeps true by itself: addresses, counts of quotas, the age of events, flow objects."""

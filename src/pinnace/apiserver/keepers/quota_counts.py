@@ -1,0 +1,122 @@
+"""Keeps what quotas say is used true: a new quota is counted at once, and what deletions and finished pods free is given back.
+
+Upstream leaves this to a controller that counts from caches, which may miss an object that was admitted a moment ago. Here the server
+counts from its own store, at a moment when nothing in the namespace is booked but not written, and the count only lands when
+nothing was booked since: no count ever frees what is in use.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from pinnace.api import kinds, resources
+from pinnace.apiserver.admission import resource_quota, usage
+from pinnace.apiserver.storage import envelope, objects
+from pinnace.kit import clock
+from pinnace.store import interface
+
+Object = dict[str, Any]
+
+ALL = "/registry/"
+# Changes come in bursts: one count serves all of a moment.
+_SETTLE_SECONDS = 0.05
+# Of these an update may free something; of the rest only a deletion.
+_CHANGING = (resources.PODS, resources.SERVICES, resources.PERSISTENT_VOLUME_CLAIMS)
+
+
+class QuotaCounts:
+    def __init__(self, stored: objects.Objects, bookings: resource_quota.Bookings, time: clock.Clock) -> None:
+        self._objects = stored
+        self._bookings = bookings
+        self._clock = time
+        self._quotas = kinds.storage_prefix(stored.kind(resources.RESOURCE_QUOTAS))
+        self._pods = kinds.storage_prefix(stored.kind(resources.PODS))
+        self._changing = tuple(kinds.storage_prefix(stored.kind(resource)) for resource in _CHANGING)
+        self._limited: dict[str, set[str]] = {}
+        """The keys of the quotas of each namespace that has some."""
+        self._due: set[str] = set()
+        self._is_due = asyncio.Event()
+
+    async def follow(self) -> None:
+        """Note for ever which namespaces have to be counted. Raises when history is gone: to be started again."""
+        store = self._objects.store
+        page = store.range(self._quotas)
+        self._limited = {}
+        for record in page.records:
+            self._note_quota(record.key, record)
+        async with store.watch(ALL, page.revision) as watch:
+            async for batch in watch:
+                self.note(batch)
+
+    def note(self, batch: Sequence[interface.Event]) -> None:
+        for event in batch:
+            if event.key.startswith(self._quotas):
+                self._note_quota(event.key, event.record)
+            elif self._limited and (namespace := _namespace(event.key)) in self._limited and self._may_free(event):
+                self._want(namespace)
+
+    def _note_quota(self, key: str, record: interface.Record | None) -> None:
+        namespace = _namespace(key)
+        keys = self._limited.setdefault(namespace, set())
+        if record is None:
+            keys.discard(key)
+            if not keys:
+                del self._limited[namespace]
+        elif key not in keys or not _is_counted(envelope.parse(record)):
+            keys.add(key)
+            self._want(namespace)
+
+    def _may_free(self, event: interface.Event) -> bool:
+        if event.record is None:
+            return True
+        if event.previous is None or not event.key.startswith(self._changing):
+            return False
+        if event.key.startswith(self._pods):
+            pod = envelope.parse(event.record)
+            # A specification that changed may want less: a resize.
+            before = envelope.parse(event.previous)
+            return usage.is_terminal(pod) or pod["metadata"].get("generation") != before["metadata"].get("generation")
+        return True
+
+    def _want(self, namespace: str) -> None:
+        self._due.add(namespace)
+        self._is_due.set()
+
+    async def count(self) -> None:
+        """Count for ever what is due, a moment after it came to be."""
+        while True:
+            await self._is_due.wait()
+            await self._clock.sleep(_SETTLE_SECONDS)
+            self._is_due.clear()
+            due, self._due = self._due, set()
+            for namespace in sorted(due):
+                if not await self.recount(namespace):
+                    self._want(namespace)
+
+    async def recount(self, namespace: str) -> bool:
+        """Whether all quotas of `namespace` say what is used; False: something was booked meanwhile, try again."""
+        for record in self._objects.records(resources.RESOURCE_QUOTAS, namespace):
+            if self._bookings.is_busy(namespace):
+                return False
+            quota = envelope.parse(record)
+            hard = (quota.get("spec") or {}).get("hard") or {}
+            status = {"hard": hard, "used": resource_quota.counted(self._objects, quota, namespace, hard)}
+            if not hard or status == quota.get("status"):
+                continue
+            quota["status"] = status
+            try:
+                await self._objects.store.update(record.key, envelope.encode(quota), record.mod_revision)
+            except (interface.RevisionMismatch, interface.KeyMissing):
+                return False
+        return True
+
+
+def _namespace(key: str) -> str:
+    """Of a namespaced object, whose key ends with `<namespace>/<name>`."""
+    return key.rsplit("/", 2)[-2]
+
+
+def _is_counted(quota: Object) -> bool:
+    hard = (quota.get("spec") or {}).get("hard") or {}
+    status = quota.get("status") or {}
+    return status.get("hard") == hard and set(status.get("used") or {}) == set(hard)

@@ -1,0 +1,1 @@
+"""Objects over the store: where they lie, their bytes, versions and filters."""

@@ -1,0 +1,347 @@
+"""The middle of every deletion: graceful or at once, with or without dependents, never past a finalizer.
+
+`plan` decides and touches nothing; `delete` carries it out, again with the newer state when someone else was faster.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import orjson
+
+from pinnace.api import errors, kinds
+from pinnace.apiserver import context as contexts
+from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.http import bodies, query
+from pinnace.apiserver.storage import conversion
+from pinnace.kit import clock
+from pinnace.store import interface
+
+Object = dict[str, Any]
+Policy = Literal["", "Background", "Foreground", "Orphan"]
+
+ORPHAN = "orphan"
+FOREGROUND = "foregroundDeletion"
+_ATTEMPTS = 100
+_DEFAULT_GRACE = 30
+_POLICIES = ("Background", "Foreground", "Orphan")
+
+# Their dependents stay unless the client says otherwise, as in their first versions.
+_ORPHAN_BY_DEFAULT = frozenset({("", "replicationcontrollers"), ("batch", "jobs")})
+# Answered by the object itself; other kinds by a Status.
+_RETURNS_OBJECT = frozenset(
+    {
+        ("", "persistentvolumeclaims"),
+        ("", "persistentvolumes"),
+        ("", "pods"),
+        ("", "podtemplates"),
+        ("", "resourcequotas"),
+        ("", "serviceaccounts"),
+        ("", "services"),
+        ("storage.k8s.io", "csidrivers"),
+        ("storage.k8s.io", "csinodes"),
+        ("storage.k8s.io", "storageclasses"),
+        ("storage.k8s.io", "volumeattachments"),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """meta/v1 DeleteOptions."""
+
+    grace_period_seconds: int | None = None
+    policy: Policy = ""
+    orphan_dependents: bool | None = None
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deleted:
+    value: bytes
+    """The object as it was last, or as it waits to go."""
+    is_gone: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """The object stays, marked: `obj` is its new state."""
+
+    obj: Object
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remove:
+    """Nothing keeps the object."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Nothing:
+    """It is on its way already, and no sooner."""
+
+
+Action = Mark | Remove | Nothing
+
+
+async def options(context: contexts.Context) -> Options:
+    """From the body, or else from the query. Raises 400, 422."""
+    data = await bodies.read(context)
+    return from_object(_from_body(context, data) if data.strip() else _from_query(context.query))
+
+
+def from_object(values: Mapping[str, Any]) -> Options:
+    """From a DeleteOptions object. Raises 422."""
+    preconditions = values.get("preconditions") or {}
+    dry_run = values.get("dryRun") or []
+    found = Options(
+        grace_period_seconds=values.get("gracePeriodSeconds"),
+        policy=values.get("propagationPolicy") or "",
+        orphan_dependents=values.get("orphanDependents"),
+        uid=preconditions.get("uid") or "",
+        resource_version=preconditions.get("resourceVersion") or "",
+        dry_run=bool(dry_run),
+    )
+    _check(found, dry_run)
+    return found
+
+
+def _from_body(context: contexts.Context, data: bytes) -> Mapping[str, Any]:
+    parsed = bodies.parsed(context, data, "DeleteOptions")
+    if parsed.get("kind", "DeleteOptions") != "DeleteOptions":
+        raise errors.bad_request(f"expected DeleteOptions, got {parsed.get('kind')}")
+    _check_types(parsed)
+    return parsed
+
+
+_TYPES: Mapping[str, type] = {
+    "gracePeriodSeconds": int,
+    "propagationPolicy": str,
+    "orphanDependents": bool,
+    "preconditions": dict,
+    "dryRun": list,
+}
+
+
+def _check_types(parsed: Mapping[str, Any]) -> None:
+    for field, wanted in _TYPES.items():
+        found = parsed.get(field)
+        if found is not None and (not isinstance(found, wanted) or (wanted is int and isinstance(found, bool))):
+            raise errors.bad_request(f"json: cannot unmarshal DeleteOptions.{field}: expected {wanted.__name__}")
+
+
+def _from_query(found: query.Query) -> Mapping[str, Any]:
+    values: dict[str, Any] = {
+        "gracePeriodSeconds": found.number("gracePeriodSeconds"),
+        "propagationPolicy": found.text("propagationPolicy"),
+        "orphanDependents": found.maybe_flag("orphanDependents"),
+        "dryRun": [value for value in found.all("dryRun") if value],
+    }
+    return values
+
+
+def _check(found: Options, dry_run: list[str]) -> None:
+    causes = []
+    if found.policy and found.orphan_dependents is not None:
+        causes.append(
+            errors.Cause(
+                "FieldValueInvalid",
+                f'Invalid value: "{found.policy}": orphanDependents and deletionPropagation cannot be both set',
+                "propagationPolicy",
+            )
+        )
+    elif found.policy and found.policy not in _POLICIES:
+        listed = ", ".join(f'"{policy}"' for policy in (*sorted(_POLICIES), "nil"))
+        causes.append(
+            errors.Cause(
+                "FieldValueNotSupported",
+                f'Unsupported value: "{found.policy}": supported values: {listed}',
+                "propagationPolicy",
+            )
+        )
+    if any(value != "All" for value in dry_run):
+        causes.append(
+            errors.Cause(
+                "FieldValueNotSupported", f'Unsupported value: {dry_run[0]!r}: supported values: "All"', "dryRun"
+            )
+        )
+    if causes:
+        raise errors.invalid("meta.k8s.io", "DeleteOptions", "", causes)
+
+
+async def delete(context: contexts.Context, wanted: Options) -> Deleted:
+    """Delete the named object. Raises NotFound, Conflict, and what admission raises."""
+    for _ in range(_ATTEMPTS):
+        record = context.record()
+        try:
+            return await _attempt(context, record, wanted)
+        except interface.RevisionMismatch:
+            continue
+        except interface.KeyMissing:
+            raise context.not_found() from None
+    raise context.conflict()
+
+
+async def _attempt(context: contexts.Context, record: interface.Record, wanted: Options) -> Deleted:
+    kind, services = context.kind, context.services
+    old = conversion.parse(kind, record)
+    _check_preconditions(context, old, wanted)
+    attributes = admission.Attributes(
+        operation="DELETE",
+        kind=kind,
+        subresource="",
+        namespace=context.namespace,
+        name=context.name,
+        user=context.user,
+        obj=None,
+        old=old,
+        dry_run=wanted.dry_run,
+        warnings=context.warnings,
+    )
+    landed = False
+    try:
+        await services.admission.mutate(attributes)
+        await services.admission.validate(attributes)
+        action = plan(kind, conversion.parse(kind, record), wanted, services.clock.now())
+        if isinstance(action, Nothing):
+            return Deleted(conversion.value(kind, record), is_gone=False)
+        if isinstance(action, Mark):
+            if wanted.dry_run:
+                return Deleted(conversion.encode_dry(kind, action.obj, record.mod_revision), is_gone=False)
+            written = await services.store.update(record.key, conversion.encode(kind, action.obj), record.mod_revision)
+            return Deleted(conversion.value(kind, written), is_gone=False)
+        if wanted.dry_run:
+            return Deleted(conversion.value(kind, record), is_gone=True)
+        event = await services.store.delete(record.key, record.mod_revision)
+        landed = True
+        return Deleted(conversion.last_value(kind, event), is_gone=True)
+    finally:
+        await attributes.settle(landed=landed)
+
+
+def _check_preconditions(context: contexts.Context, old: Object, wanted: Options) -> None:
+    for shown, asked, found in (
+        ("UID", wanted.uid, old["metadata"].get("uid")),
+        ("ResourceVersion", wanted.resource_version, old["metadata"].get("resourceVersion")),
+    ):
+        if asked and asked != found:
+            raise context.conflict(
+                f"Precondition failed: {shown} in precondition: {asked}, {shown} in object meta: {found}"
+            )
+
+
+def plan(kind: kinds.Kind, obj: Object, wanted: Options, now: datetime.datetime) -> Action:
+    """What deleting `obj` (the callee's to change) comes to."""
+    metadata = obj["metadata"]
+    before = _essence(obj)
+    metadata_finalizers = _finalizers(kind, metadata, wanted)
+    if metadata_finalizers:
+        metadata["finalizers"] = metadata_finalizers
+    else:
+        metadata.pop("finalizers", None)
+    grace = _grace(kind, obj, wanted)
+    if (kind.group, kind.plural) == ("", "namespaces"):
+        obj.setdefault("status", {})["phase"] = "Terminating"
+        is_kept = bool(metadata_finalizers or (obj.get("spec") or {}).get("finalizers"))
+    else:
+        is_kept = bool(metadata_finalizers or grace)
+    if not is_kept:
+        return Remove()
+    _mark(metadata, grace, now)
+    if (kind.group, kind.plural) == ("", "namespaces"):
+        metadata.pop("deletionGracePeriodSeconds", None)
+    return Nothing() if _essence(obj) == before else Mark(obj)
+
+
+def _essence(obj: Object) -> tuple[Any, ...]:
+    metadata = obj["metadata"]
+    return (
+        metadata.get("deletionTimestamp"),
+        metadata.get("deletionGracePeriodSeconds"),
+        tuple(metadata.get("finalizers") or ()),
+        (obj.get("status") or {}).get("phase"),
+    )
+
+
+def _mark(metadata: Object, grace: int, now: datetime.datetime) -> None:
+    """A grace period that runs is only ever made shorter."""
+    if metadata.get("deletionTimestamp") is not None:
+        running = metadata.get("deletionGracePeriodSeconds")
+        if running is None or grace >= running:
+            return
+        start = clock.parse_rfc3339(metadata["deletionTimestamp"]) - datetime.timedelta(seconds=running)
+        moment = max(start + datetime.timedelta(seconds=grace), now) if grace else now
+    else:
+        moment = now + datetime.timedelta(seconds=grace)
+    metadata["deletionTimestamp"] = clock.rfc3339(moment)
+    metadata["deletionGracePeriodSeconds"] = grace
+    if metadata.get("generation"):
+        metadata["generation"] += 1
+
+
+def _grace(kind: kinds.Kind, obj: Object, wanted: Options) -> int:
+    """Seconds; only pods take time to stop, and only once a node has them."""
+    if (kind.group, kind.plural) != ("", "pods"):
+        return 0
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):
+        return 0
+    stated = spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
+    asked = int(stated if wanted.grace_period_seconds is None else wanted.grace_period_seconds)
+    asked = 1 if asked < 0 else asked
+    running = obj["metadata"].get("deletionGracePeriodSeconds")
+    if obj["metadata"].get("deletionTimestamp") is not None and running is not None:
+        return min(asked, running) if wanted.grace_period_seconds is not None else int(running)
+    return asked
+
+
+def _finalizers(kind: kinds.Kind, metadata: Object, wanted: Options) -> list[str]:
+    """The finalizers, with those that stand for a deletion policy put right."""
+    present = list(metadata.get("finalizers") or [])
+    orphans = _wants_orphans(kind, present, wanted)
+    foreground = _wants_foreground(present, wanted)
+    kept = [name for name in present if name not in (ORPHAN, FOREGROUND)]
+    if orphans:
+        kept.append(ORPHAN)
+    if foreground:
+        kept.append(FOREGROUND)
+    return present if sorted(kept) == sorted(present) else kept
+
+
+def _wants_orphans(kind: kinds.Kind, present: list[str], wanted: Options) -> bool:
+    if wanted.orphan_dependents is not None:
+        return wanted.orphan_dependents
+    if wanted.policy:
+        return wanted.policy == "Orphan"
+    if ORPHAN in present:
+        return True
+    return FOREGROUND not in present and (kind.group, kind.plural) in _ORPHAN_BY_DEFAULT
+
+
+def _wants_foreground(present: list[str], wanted: Options) -> bool:
+    if wanted.orphan_dependents is not None:
+        return False
+    if wanted.policy:
+        return wanted.policy == "Foreground"
+    return FOREGROUND in present
+
+
+def answer(kind: kinds.Kind, deleted: Deleted, wanted: Options) -> tuple[int, bytes]:
+    """(HTTP status, body)."""
+    if not deleted.is_gone:
+        # Not for policies: upstream says it to those alone who ask in the old way.
+        return (202 if wanted.orphan_dependents is False else 200), deleted.value
+    if (kind.group, kind.plural) in _RETURNS_OBJECT:
+        return 200, deleted.value
+    metadata = orjson.loads(deleted.value)["metadata"]
+    details = {"name": metadata["name"], "group": kind.group, "kind": kind.plural, "uid": metadata.get("uid", "")}
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {key: value for key, value in details.items() if value},
+    }
+    return 200, orjson.dumps(body)

@@ -1,0 +1,85 @@
+"""History of a template in ControllerRevisions, as StatefulSets and DaemonSets keep it. Pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pinnace.api import resources
+from pinnace.controllers.framework import actions, claims, hashing, objects
+from pinnace.controllers.framework import lister as views
+
+Object = dict[str, Any]
+
+HASH_LABEL = "controller.kubernetes.io/hash"
+POD_LABEL = "controller-revision-hash"
+
+
+def data_of(owner: Object) -> Object:
+    """What a revision remembers: a patch that brings the template back."""
+    return {"spec": {"template": {**owner["spec"]["template"], "$patch": "replace"}}}
+
+
+def template_of(revision: Object) -> Object:
+    template = dict(revision["data"]["spec"]["template"])
+    template.pop("$patch", None)
+    return template
+
+
+def number_of(revision: Object) -> int:
+    return int(revision.get("revision") or 0)
+
+
+def claim(view: views.View, owner: Object, resource: resources.Resource) -> claims.Claimed:
+    """The owner's own; those that an earlier owner of the same selector left are adopted."""
+    return claims.claim(
+        owner,
+        resource,
+        objects.selector_of(owner),
+        view.by_index(resources.CONTROLLER_REVISIONS, "controller", objects.uid_of(owner)),
+        view.by_index(resources.CONTROLLER_REVISIONS, "orphan", objects.namespace_of(owner)),
+        resources.CONTROLLER_REVISIONS,
+    )
+
+
+def sort(found: Iterable[Object]) -> list[Object]:
+    """Oldest first."""
+    return sorted(found, key=lambda each: (number_of(each), objects.created(each), objects.name_of(each)))
+
+
+def find_same(owner: Object, history: Iterable[Object]) -> list[Object]:
+    """Revisions that hold the owner's present template, in the order of `history`."""
+    wanted = data_of(owner)
+    return [revision for revision in history if objects.is_same(revision.get("data"), wanted)]
+
+
+def make(owner: Object, resource: resources.Resource, number: int, hash_label: str = HASH_LABEL) -> Object:
+    """`hash_label`: the label of the revision itself that tells its hash, which differs from kind to kind."""
+    collisions = objects.status_of(owner).get("collisionCount") or 0
+    digest = hashing.template_hash(data_of(owner), collisions)
+    labels = (owner["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    return {
+        "apiVersion": resources.CONTROLLER_REVISIONS.api_version,
+        "kind": resources.CONTROLLER_REVISIONS.kind,
+        "metadata": {
+            "name": f"{objects.name_of(owner)}-{digest}",
+            "namespace": objects.namespace_of(owner),
+            "labels": {**labels, hash_label: digest},
+            "annotations": dict(objects.annotations_of(owner)),
+            "ownerReferences": [objects.owner_reference(owner, resource)],
+        },
+        "data": data_of(owner),
+        "revision": number,
+    }
+
+
+def renumbered(revision: Object, number: int) -> actions.Update:
+    """An old template is wanted again: its revision becomes the newest."""
+    return actions.Update(resources.CONTROLLER_REVISIONS, {**revision, "revision": number})
+
+
+def surplus(history: Sequence[Object], live: set[str], limit: int) -> list[actions.Action]:
+    """Deletions of what nobody uses (`live`: names in use) beyond `limit`, the oldest first."""
+    unused = [each for each in history if objects.name_of(each) not in live]
+    return [
+        actions.Delete(resources.CONTROLLER_REVISIONS, *objects.key_of(each), uid=objects.uid_of(each))
+        for each in unused[: max(0, len(unused) - limit)]
+    ]

@@ -1,0 +1,1 @@
+"""The node's HTTPS endpoint: logs, exec, attach, port-forward, figures."""

@@ -1,0 +1,72 @@
+"""The tasks of one pod: at most one per key, each owned, each failure remembered so that its next try waits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from pinnace.kit import clock, tasks
+from pinnace.kubelet.pod import backoffs
+
+
+class Flights:
+    def __init__(self, owner: str, supervisor: tasks.Supervisor, time: clock.Clock, on_end: Callable[[], None]) -> None:
+        """`on_end` is called after the end of each task."""
+        self.retry_at: dict[str, float] = {}
+        """Key -> when it may be tried again after a failure."""
+        self._owner = owner
+        self._supervisor = supervisor
+        self._clock = time
+        self._on_end = on_end
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failures: dict[str, int] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._tasks
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset(self._tasks)
+
+    def has(self, prefix: str) -> bool:
+        return any(key.startswith(prefix) for key in self._tasks)
+
+    def launch(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+        """Own `work` under `key`; another one of that key is given up first."""
+        old = self._tasks.pop(key, None)
+        if old is not None:
+            old.cancel()
+        task = self._supervisor.spawn(f"{key} of {self._owner}", work)
+        self._tasks[key] = task
+
+        def ended(done: asyncio.Task[None]) -> None:
+            if self._tasks.get(key) is done:
+                del self._tasks[key]
+            self._on_end()
+
+        task.add_done_callback(ended)
+
+    def attempt(self, key: str, work: Callable[[], Awaitable[bool]]) -> None:
+        """Launch `work`, which returns whether it succeeded; a failure, also an unknown one, delays the next try."""
+        self.launch(key, self._attempt(key, work))
+
+    async def _attempt(self, key: str, work: Callable[[], Awaitable[bool]]) -> None:
+        succeeded = False
+        try:
+            succeeded = await work()
+        finally:
+            if succeeded:
+                self._failures.pop(key, None)
+                self.retry_at.pop(key, None)
+            else:
+                failures = self._failures.get(key, 0)
+                self._failures[key] = failures + 1
+                self.retry_at[key] = self._clock.monotonic() + backoffs.RETRY.delay(failures)
+
+    def allow_retry(self, *prefixes: str) -> None:
+        """What failed may be tried again at once: its reason may be gone."""
+        for key in [key for key in self.retry_at if key.startswith(prefixes)]:
+            del self.retry_at[key]
+
+    def cancel(self, *prefixes: str) -> None:
+        for key in [key for key in self._tasks if key.startswith(prefixes)]:
+            self._tasks[key].cancel()
