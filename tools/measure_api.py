@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import clean, decode, defaults, kinds, strategy, validation
+from pinnace.api import clean, decode, kinds, strategy
 
 ROUNDS = 2000
 
@@ -60,9 +60,9 @@ def main() -> None:
     measure("decode, repaired", lambda: decode.decode(unclean, kind))
     made = decode.decode(data, kind).obj
     made["metadata"]["uid"] = "u"
-    measure("defaults", lambda: defaults.apply(kind, made))
+    measure("defaults", lambda: kind.rules.defaults(made))
     measure("strategy", lambda: strategy.prepare_create(kind, made))
-    measure("validation", lambda: validation.create(kind, made))
+    measure("validation", lambda: strategy.validate_create(kind, made))
     measure("encode", lambda: decode.encode(made))
 
 

@@ -42,7 +42,7 @@ def decode(
         data, kind.kind, look_for_duplicates=field_validation != "Ignore", content_type=content_type
     )
     try:
-        if not kind.definition and field_validation != "Ignore":
+        if not kind.schema.is_typed and field_validation != "Ignore":
             complaints = (*complaints, *repair.duplicates(raw))
         return convert(raw, kind, field_validation=field_validation, complaints=complaints)
     except RecursionError:
@@ -132,7 +132,7 @@ def _check_kind(raw: dict[str, Any], kind: kinds.Kind) -> None:
         )
     group, _, version = api_version.rpartition("/")
     is_known = kinds.is_known(group, version, name)
-    if name == kind.kind and group == kind.group and (is_known or not kind.definition):
+    if name == kind.kind and group == kind.group and (is_known or not kind.schema.is_typed):
         raise errors.bad_request(
             f"the API version in the data ({api_version}) does not match the expected API version ({kind.api_version})"
         )
@@ -155,7 +155,7 @@ def _repaired(
     field_validation: FieldValidation,
     complaints: tuple[str, ...],
 ) -> Decoded:
-    walk = repair.Walk(is_typed=bool(kind.definition))
+    walk = repair.Walk(is_typed=schema.is_typed)
     prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
     try:
         made = walk.run(schema, raw)
@@ -163,7 +163,7 @@ def _repaired(
         raise errors.bad_request(prefix + str(error)) from None
     made["apiVersion"], made["kind"] = kind.api_version, kind.kind
     # Of a custom resource the parser tells what is there twice, then pruning what is unknown, sorted.
-    unknown = walk.strict_errors if kind.definition else sorted(walk.strict_errors)
+    unknown = walk.strict_errors if schema.is_typed else sorted(walk.strict_errors)
     found = tuple(dict.fromkeys((*complaints, *unknown)))
     if found and field_validation == "Strict":
         raise errors.bad_request(f"{prefix}strict decoding error: {', '.join(found)}")

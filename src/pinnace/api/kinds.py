@@ -1,6 +1,6 @@
-"""The table of kinds: what exists, under which path, with which verbs.
+"""The table of kinds: what exists, under which path, with which verbs, by which rules.
 
-Built once from the compiled definitions; custom resources add their own `Kind`s to a registry at run time.
+Built once from the compiled definitions; custom kinds (`custom`) come and go in a registry at run time.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from typing import Any
 
 from pinnace.api import builtin as table
 from pinnace.api import schema as schemas
+from pinnace.api.rules import base, generic
 
 Object = dict[str, Any]
 
@@ -29,15 +30,16 @@ class Kind:
     """Of the resource itself, as discovery prints them."""
     subresources: tuple["Subresource", ...] = ()
     definition: str = ""
-    """Name in the OpenAPI definitions: `io.k8s.api.core.v1.Pod`; "" for a custom resource."""
-    storage_group: str = ""
-    """The folder below `/registry` where upstream keeps it in etcd, when it is not the plural (see `storage_prefix`)."""
+    """Its name in the OpenAPI documents: `io.k8s.api.core.v1.Pod`, `com.example.v1.Widget`."""
+    folder: str = ""
+    """Below `/registry`, exactly where upstream keeps it in etcd: `pods`, `services/specs`, `example.com/widgets`."""
     is_virtual: bool = False
     """Answered, never stored: SubjectAccessReview, TokenReview, ComponentStatus …"""
-    custom_schema: schemas.Schema | None = dataclasses.field(default=None, compare=False, repr=False)
-    """Of a custom resource, from `schema.from_openapi_v3`."""
-    custom_openapi: Mapping[str, Any] | None = dataclasses.field(default=None, compare=False, repr=False)
-    """The same as its definition wrote it, for the OpenAPI documents."""
+    rules: base.Rules = dataclasses.field(default=base.Rules(), compare=False, repr=False)
+    own_schema: schemas.Schema | None = dataclasses.field(default=None, compare=False, repr=False)
+    """None: the one that v1.36 has under the name `definition`."""
+    own_openapi: Mapping[str, Any] | None = dataclasses.field(default=None, compare=False, repr=False)
+    """The same as its author wrote it, for the OpenAPI documents."""
 
     @property
     def api_version(self) -> str:
@@ -46,12 +48,16 @@ class Kind:
     @property
     def schema(self) -> schemas.Schema:
         """Of its objects."""
-        if self.definition:
-            return schemas.definition(self.definition)
-        return self.custom_schema or schemas.UNTYPED_RESOURCE
+        return self.own_schema or schemas.definition(self.definition)
 
     def subresource(self, name: str) -> "Subresource | None":
         return next((sub for sub in self.subresources if sub.name == name), None)
+
+    def part(self, subresource: str) -> base.Part:
+        """What may change through a path that ends in `subresource` ("": the object itself)."""
+        if not subresource:
+            return self.rules.update
+        return self.rules.status if subresource == "status" else self.rules.parts.get(subresource, self.rules.update)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -122,7 +128,10 @@ def is_known(group: str, version: str, kind: str) -> bool:
     return (group, version, kind) in _known()
 
 
-def _from_row(group: str, version: str, row: table.Row) -> Kind:
+def _from_row(group: str, version: str, row: base.Row) -> Kind:
+    definition, rules = definition_name(group, version, row.kind), row.rules
+    if any(sub.name == "status" for sub in row.subs):
+        rules = dataclasses.replace(rules, defaults=generic.with_status(definition, rules.defaults, rules.counts))
     return Kind(
         group=group,
         version=version,
@@ -136,19 +145,16 @@ def _from_row(group: str, version: str, row: table.Row) -> Kind:
         subresources=tuple(
             Subresource(sub.name, sub.verbs, sub.kind or row.kind, sub.group, sub.version) for sub in row.subs
         ),
-        definition=definition_name(group, version, row.kind),
-        storage_group=row.folder,
+        definition=definition,
+        folder=row.folder or row.plural,
         is_virtual=row.is_virtual,
+        rules=rules,
     )
 
 
 def storage_prefix(kind: Kind) -> str:
-    """`/registry/pods/`, `/registry/services/specs/`, `/registry/deployments/` …: exactly where upstream keeps the kind in etcd."""
-    if kind.storage_group:
-        return f"/registry/{kind.storage_group}/"
-    if not kind.definition:
-        return f"/registry/{kind.group}/{kind.plural}/"
-    return f"/registry/{kind.plural}/"
+    """`/registry/pods/`, `/registry/services/specs/`, `/registry/deployments/` …"""
+    return f"/registry/{kind.folder}/"
 
 
 def storage_key(kind: Kind, namespace: str, name: str) -> str:

@@ -59,9 +59,9 @@ class Schema:
     """The decoder's own cache (`decode`)."""
 
     @property
-    def is_struct(self) -> bool:
-        """An object with named fields, as opposed to a map or to anything at all."""
-        return bool(self.properties)
+    def is_typed(self) -> bool:
+        """One of upstream's own structs, decoded as Go decodes those; objects of other schemas are trees that are pruned."""
+        return bool(self.name)
 
     def __repr__(self) -> str:
         return f"<Schema {self.name or self.type}>"

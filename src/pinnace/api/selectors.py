@@ -1,4 +1,4 @@
-"""Label selectors and field selectors: parsing, matching, and which fields of a kind can be selected.
+"""Label selectors and field selectors: parsing and matching. Which fields of a kind can be selected says `selectable`.
 
 Called by list and watch (texts from query parameters), by controllers (`spec.selector`), by the scheduler and by printers.
 Error texts are upstream's (apimachinery labels, fields); all are ValueError. Selectors are immutable and hashable.
@@ -9,8 +9,6 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from pinnace.api import kinds
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
@@ -346,7 +344,7 @@ class FieldSelector:
         return not self.requirements
 
     def matches(self, values: Mapping[str, str]) -> bool:
-        """`values` as `fields_of` returns them; a field that is not there counts as empty."""
+        """`values` as `selectable.Fields.of` returns them; a field that is not there counts as empty."""
         for requirement in self.requirements:
             equal = values.get(requirement.field, "") == requirement.value
             if equal is not (requirement.operator == "="):
@@ -360,17 +358,9 @@ class FieldSelector:
                 return requirement.value
         return None
 
-    def for_kind(self, kind: kinds.Kind, extra: Sequence[str] = ()) -> "FieldSelector":
-        """The same selector in the names of `fields_of`; `extra` are the selectable fields of a custom resource.
-
-        Raises ValueError for a field that objects of this kind cannot be selected by.
-        """
-        return FieldSelector(
-            tuple(
-                dataclasses.replace(requirement, field=_field_for_kind(kind, requirement.field, extra))
-                for requirement in self.requirements
-            )
-        )
+    def renamed(self, rename: Callable[[str], str]) -> "FieldSelector":
+        """The same with the fields' names as `rename` has them."""
+        return FieldSelector(tuple(dataclasses.replace(each, field=rename(each.field)) for each in self.requirements))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -428,127 +418,3 @@ def _unescape(text: str) -> str:
 def escape(text: str) -> str:
     """`text` as a value inside a field selector."""
     return text.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
-
-
-_META = ("metadata.name", "metadata.namespace")
-_EVENT_REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _at(path: str, default: str = "") -> Callable[[Mapping[str, Any]], str]:
-    steps = path.split(".")
-
-    def read(obj: Mapping[str, Any]) -> str:
-        value: Any = obj
-        for step in steps:
-            value = value.get(step) if isinstance(value, dict) else None
-        return default if value is None else _text(value)
-
-    return read
-
-
-def _pod_ip(pod: Mapping[str, Any]) -> str:
-    status = pod.get("status") or {}
-    addresses = status.get("podIPs")
-    return _text(addresses[0].get("ip")) if addresses else _text(status.get("podIP"))
-
-
-def _event_source(event: Mapping[str, Any]) -> str:
-    """The old component field, or the reporting controller of events in the new shape."""
-    source = event.get("source") or event.get("deprecatedSource") or {}
-    return _text(source.get("component")) or _reporting_component(event)
-
-
-def _reporting_component(event: Mapping[str, Any]) -> str:
-    return _text(event.get("reportingComponent") or event.get("reportingController"))
-
-
-def _event_object(step: str) -> Callable[[Mapping[str, Any]], str]:
-    def read(event: Mapping[str, Any]) -> str:
-        return _text((event.get("involvedObject") or event.get("regarding") or {}).get(step))
-
-    return read
-
-
-_EVENT_FIELDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    **{f"involvedObject.{step}": _event_object(step) for step in _EVENT_REFERENCE},
-    "reason": _at("reason"),
-    "reportingComponent": _reporting_component,
-    "source": _event_source,
-    "type": _at("type"),
-}
-
-_FIELDS: dict[tuple[str, str], dict[str, Callable[[Mapping[str, Any]], str]]] = {
-    ("", "Pod"): {
-        "spec.nodeName": _at("spec.nodeName"),
-        "spec.restartPolicy": _at("spec.restartPolicy"),
-        "spec.schedulerName": _at("spec.schedulerName"),
-        "spec.serviceAccountName": _at("spec.serviceAccountName"),
-        "spec.hostNetwork": _at("spec.hostNetwork", "false"),
-        "status.phase": _at("status.phase"),
-        "status.podIP": _pod_ip,
-        "status.nominatedNodeName": _at("status.nominatedNodeName"),
-    },
-    ("", "Node"): {"spec.unschedulable": _at("spec.unschedulable", "false")},
-    ("", "ReplicationController"): {"status.replicas": _at("status.replicas", "0")},
-    ("", "Event"): _EVENT_FIELDS,
-    ("events.k8s.io", "Event"): _EVENT_FIELDS,
-    ("", "Namespace"): {"status.phase": _at("status.phase"), "name": _at("metadata.name")},
-    ("", "Secret"): {"type": _at("type")},
-    ("", "Service"): {"spec.clusterIP": _at("spec.clusterIP"), "spec.type": _at("spec.type")},
-    ("batch", "Job"): {"status.successful": _at("status.succeeded", "0")},
-    ("certificates.k8s.io", "CertificateSigningRequest"): {"spec.signerName": _at("spec.signerName")},
-    ("certificates.k8s.io", "PodCertificateRequest"): {
-        "spec.signerName": _at("spec.signerName"),
-        "spec.podName": _at("spec.podName"),
-        "spec.nodeName": _at("spec.nodeName"),
-    },
-    ("certificates.k8s.io", "ClusterTrustBundle"): {"spec.signerName": _at("spec.signerName")},
-    ("resource.k8s.io", "ResourceSlice"): {"spec.nodeName": _at("spec.nodeName"), "spec.driver": _at("spec.driver")},
-}
-
-# Accepted in a selector, and what they are called in `fields_of`.
-_ALIASES: dict[tuple[str, str], dict[str, str]] = {
-    ("", "Pod"): {"spec.host": "spec.nodeName", "status.podIPs": "status.podIPs"},
-    ("events.k8s.io", "Event"): {
-        **{f"regarding.{step}": f"involvedObject.{step}" for step in _EVENT_REFERENCE},
-        "reportingController": "reportingComponent",
-    },
-}
-# These say which fields they have (metadata alone) in words of their own.
-_CLUSTER_SCOPED_STRICT = frozenset(
-    (("", "Node"), ("", "Namespace"), ("certificates.k8s.io", "CertificateSigningRequest"))
-)
-
-
-def _field_for_kind(kind: kinds.Kind, field: str, extra: Sequence[str]) -> str:
-    key = (kind.group, kind.kind)
-    known = _FIELDS.get(key)
-    if field in _META and not (field == "metadata.namespace" and key in _CLUSTER_SCOPED_STRICT):
-        return field
-    if known is None and not extra:
-        raise ValueError(f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"')
-    if alias := _ALIASES.get(key, {}).get(field):
-        return alias
-    renamed_away = kind.group == "events.k8s.io" and field.startswith(("involvedObject.", "reportingComponent"))
-    if field in extra or (known is not None and field in known and not renamed_away):
-        return field
-    raise ValueError(f"field label not supported: {field}")
-
-
-def fields_of(kind: kinds.Kind, obj: Mapping[str, Any], extra: Sequence[str] = ()) -> dict[str, str]:
-    """The selectable fields of `obj` as texts; `extra` are further paths (selectableFields of a custom resource)."""
-    metadata = obj.get("metadata") or {}
-    fields = {"metadata.name": metadata.get("name") or "", "metadata.namespace": metadata.get("namespace") or ""}
-    for name, read in _FIELDS.get((kind.group, kind.kind), {}).items():
-        fields[name] = read(obj)
-    for path in extra:
-        fields[path] = _at(path)(obj)
-    return fields

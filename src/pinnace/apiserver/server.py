@@ -29,11 +29,6 @@ from pinnace.web import client, messages, tls
 log = logging.getLogger(__name__)
 
 _NO_KIND = kinds.Kind("", "", "", "", "", False)
-# What every use of a kind is warned of.
-_DEPRECATED = {
-    ("", "componentstatuses"): "v1 ComponentStatus is deprecated in v1.19+",
-    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-}
 
 
 class ApiServer:
@@ -176,9 +171,8 @@ class ApiServer:
             user=user,
             warnings=warnings,
         )
-        deprecated = _DEPRECATED.get((match.attributes.group, match.attributes.resource))
-        if deprecated:
-            warnings.append(deprecated)
+        if context.kind.rules.deprecation:
+            warnings.append(context.kind.rules.deprecation)
         if match.route.is_long:
             return await match.route.handler(context)
         return await self._bounded(context, match.route.handler, user)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinnace.api import clean, decode, errors, kinds, repair, schema
+from pinnace.api import clean, custom, decode, errors, kinds, repair, schema
 
 REGISTRY = kinds.builtin()
 
@@ -210,9 +210,9 @@ def test_an_empty_class_name_is_not_no_class_name() -> None:
 
 
 def test_duplicates_in_custom_resources_are_found_even_where_everything_is_kept() -> None:
-    custom = kinds.Kind("example.com", "v1", "Thing", "things", "thing", namespaced=True)
+    thing = custom.kind("example.com", "v1", "Thing", "things")
     body = '{"metadata":{"labels":{"x":"1","x":"2"},"zzz":1},"spec":{"b":[{"c":1,"c":2}],"b":1}}'
-    message = _refused(body, custom, field_validation="Strict")
+    message = _refused(body, thing, field_validation="Strict")
     assert message == (
         'Thing in version "v1" cannot be handled as a Thing: strict decoding error: duplicate field "metadata.labels.x", '
         'duplicate field "spec.b[0].c", duplicate field "spec.b", unknown field "metadata.zzz"'
@@ -220,32 +220,28 @@ def test_duplicates_in_custom_resources_are_found_even_where_everything_is_kept(
 
 
 def test_custom_resources_are_pruned_but_their_types_are_left_to_validation() -> None:
-    custom = kinds.Kind(
+    thing = custom.kind(
         "example.com",
         "v1",
         "Thing",
         "things",
-        "thing",
-        namespaced=True,
-        custom_schema=schema.from_openapi_v3(
-            {
-                "type": "object",
-                "properties": {
-                    "spec": {
-                        "type": "object",
-                        "properties": {
-                            "size": {"type": "integer"},
-                            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                        },
-                    }
-                },
-            }
-        ),
+        openapi={
+            "type": "object",
+            "properties": {
+                "spec": {
+                    "type": "object",
+                    "properties": {
+                        "size": {"type": "integer"},
+                        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                    },
+                }
+            },
+        },
     )
-    found = decode.decode(b'{"spec":{"size":"big","free":{"a":null,"b":[1]},"other":1}}', custom)
+    found = decode.decode(b'{"spec":{"size":"big","free":{"a":null,"b":[1]},"other":1}}', thing)
     assert found.obj["spec"] == {"size": "big", "free": {"a": None, "b": [1]}}
     assert found.warnings == ('unknown field "spec.other"',)
-    assert "ObjectMeta.metadata.name" in _refused('{"metadata":{"name":1}}', custom)
+    assert "ObjectMeta.metadata.name" in _refused('{"metadata":{"name":1}}', thing)
 
 
 def test_the_encoded_object_begins_with_its_kind_and_metadata() -> None:
@@ -257,8 +253,8 @@ def test_the_encoded_object_begins_with_its_kind_and_metadata() -> None:
 @pytest.mark.parametrize("mode", ["Strict", "Ignore"])
 def test_deep_nesting_is_refused_and_does_no_harm(depth: int, mode: str) -> None:
     deep = b'{"spec":' + b'{"a":' * depth + b"1" + b"}" * (depth + 1)
-    custom = kinds.Kind("example.com", "v1", "Thing", "things", "thing", namespaced=True)
-    assert "unrecognized" in _refused(deep, custom, field_validation=mode)
+    thing = custom.kind("example.com", "v1", "Thing", "things")
+    assert "unrecognized" in _refused(deep, thing, field_validation=mode)
     props = b'{"properties":{"a":' * depth + b"{}" + b"}}" * depth
     definition = b'{"spec":{"versions":[{"schema":{"openAPIV3Schema":' + props + b"}}]}}"
     assert "unrecognized" in _refused(definition, kind("CustomResourceDefinition", "apiextensions.k8s.io"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.api import defaults, kinds, schema
+from pinnace.api import custom, kinds
 
 REGISTRY = kinds.builtin(previews=True)
 CONTAINER_DEFAULTS = {
@@ -31,7 +31,7 @@ def _defaulted(group: str, name: str, obj: dict[str, Any], version: str = "v1") 
     kind = REGISTRY.by_kind(group, version, name)
     assert kind is not None
     made = copy.deepcopy(obj)
-    defaults.apply(kind, made)
+    kind.rules.defaults(made)
     return made
 
 
@@ -358,39 +358,35 @@ def test_autoscalers_scale_on_processor_use_unless_told_otherwise() -> None:
 @pytest.mark.parametrize("kind", REGISTRY.all(), ids=lambda kind: f"{kind.group}/{kind.version}/{kind.kind}")
 def test_defaulting_twice_is_defaulting_once(kind: kinds.Kind) -> None:
     once: dict[str, Any] = {"metadata": {"name": "a"}}
-    defaults.apply(kind, once)
+    kind.rules.defaults(once)
     twice = copy.deepcopy(once)
-    defaults.apply(kind, twice)
+    kind.rules.defaults(twice)
     assert once == twice
 
 
 def test_custom_resources_have_the_defaults_of_their_schema() -> None:
-    kind = kinds.Kind(
+    kind = custom.kind(
         "example.com",
         "v1",
         "Thing",
         "things",
-        "thing",
-        namespaced=True,
-        custom_schema=schema.from_openapi_v3(
-            {
-                "type": "object",
-                "properties": {
-                    "spec": {
-                        "type": "object",
-                        "default": {},
-                        "properties": {
-                            "size": {"type": "integer", "default": 3},
-                            "tags": {"type": "array", "default": ["a"], "items": {"type": "string"}},
-                        },
-                    }
-                },
-            }
-        ),
+        openapi={
+            "type": "object",
+            "properties": {
+                "spec": {
+                    "type": "object",
+                    "default": {},
+                    "properties": {
+                        "size": {"type": "integer", "default": 3},
+                        "tags": {"type": "array", "default": ["a"], "items": {"type": "string"}},
+                    },
+                }
+            },
+        },
     )
     one: dict[str, Any] = {"metadata": {}}
     other: dict[str, Any] = {"metadata": {}, "spec": {"size": None}}
     for obj in (one, other):
-        defaults.apply(kind, obj)
+        kind.rules.defaults(obj)
         assert obj["spec"] == {"size": 3, "tags": ["a"]}
     assert one["spec"]["tags"] is not other["spec"]["tags"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.api import kinds
+from pinnace.api import custom, kinds
 
 REFERENCE = pathlib.Path(__file__).resolve().parents[3].parent / "shared" / "reference"
 
@@ -120,13 +120,13 @@ def test_objects_are_kept_where_upstream_keeps_them(group: str, plural: str, key
 
 
 def test_custom_resources_are_kept_below_their_group() -> None:
-    kind = kinds.Kind("stable.example.com", "v1", "CronTab", "crontabs", "crontab", namespaced=True)
+    kind = custom.kind("stable.example.com", "v1", "CronTab", "crontabs")
     assert kinds.storage_key(kind, "ns", "a") == "/registry/stable.example.com/crontabs/ns/a"
 
 
 def test_a_registry_forgets_what_is_removed() -> None:
     registry = kinds.builtin()
-    kind = kinds.Kind("example.com", "v1", "Thing", "things", "thing", namespaced=False)
+    kind = custom.kind("example.com", "v1", "Thing", "things", namespaced=False)
     registry.add(kind)
     assert registry.by_path("example.com", "v1", "things") is kind
     assert registry.by_kind("example.com", "v1", "Thing") is kind

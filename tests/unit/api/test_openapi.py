@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pinnace.api import errors, kinds, openapi, schema
+from pinnace.api import custom, errors, kinds, openapi
 from pinnace.api import protobuf as proto
 from pinnace.api.openapi import protobuf
 
@@ -22,16 +22,12 @@ def _custom() -> kinds.Kind:
             "spec": {"type": "object", "description": "Wanted.", "properties": {"size": {"type": "integer"}}}
         },
     }
-    return kinds.Kind(
+    return custom.kind(
         "stable.example.com",
         "v1",
         "Thing",
         "things",
-        "thing",
-        namespaced=True,
-        verbs=("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"),
-        custom_schema=schema.from_openapi_v3(props),
-        custom_openapi=props,
+        openapi=props,
     )
 
 

@@ -1,6 +1,6 @@
 """Schemas carry what merging, server-side apply and decoding need, from both sources."""
 
-from pinnace.api import kinds, schema
+from pinnace.api import custom, schema
 
 
 def _definition(name: str) -> schema.Schema:
@@ -72,5 +72,5 @@ def test_custom_resources_take_the_same_path() -> None:
 
 
 def test_a_resource_without_a_schema_keeps_everything() -> None:
-    kind = kinds.Kind("example.com", "v1", "Thing", "things", "thing", namespaced=True)
+    kind = custom.kind("example.com", "v1", "Thing", "things")
     assert kind.schema.preserve_unknown

@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.api import kinds, selectors
+from pinnace.api import custom, kinds, selectors
+
+REGISTRY = kinds.builtin()
 
 
 def kind(group: str, name: str) -> kinds.Kind:
-    return kinds.Kind(group, "v1", name, name.lower() + "s", name.lower(), namespaced=True)
+    found = REGISTRY.by_kind(group, "v1", name)
+    assert found is not None
+    return found
 
 
 POD = kind("", "Pod")
@@ -190,7 +194,7 @@ def test_an_escaped_value_comes_back(value: str) -> None:
 )
 def test_fields_that_a_kind_does_not_have(of: kinds.Kind, field: str, words: str) -> None:
     with pytest.raises(ValueError) as raised:
-        selectors.FieldSelector.parse(f"{field}=x").for_kind(of)
+        selectors.FieldSelector.parse(f"{field}=x").renamed(of.rules.fields.name)
     assert str(raised.value) == words
 
 
@@ -213,13 +217,13 @@ def test_fields_that_a_kind_does_not_have(of: kinds.Kind, field: str, words: str
     ],
 )
 def test_selecting_objects_by_field(of: kinds.Kind, obj: dict[str, Any], text: str, matches: bool) -> None:
-    chosen = selectors.FieldSelector.parse(text).for_kind(of)
-    assert chosen.matches(selectors.fields_of(of, obj)) is matches
+    chosen = selectors.FieldSelector.parse(text).renamed(of.rules.fields.name)
+    assert chosen.matches(of.rules.fields.of(obj)) is matches
 
 
 def test_custom_resources_bring_their_own_fields() -> None:
-    widget = kind("example.com", "Widget")
-    chosen = selectors.FieldSelector.parse("spec.color=red").for_kind(widget, ["spec.color"])
-    assert chosen.matches(selectors.fields_of(widget, {"spec": {"color": "red"}}, ["spec.color"]))
+    fields = custom.kind("example.com", "v1", "Widget", "widgets", selectable_fields=[".spec.color"]).rules.fields
+    chosen = selectors.FieldSelector.parse("spec.color=red").renamed(fields.name)
+    assert chosen.matches(fields.of({"spec": {"color": "red"}}))
     with pytest.raises(ValueError, match=r"^field label not supported: spec\.size$"):
-        selectors.FieldSelector.parse("spec.size=1").for_kind(widget, ["spec.color"])
+        selectors.FieldSelector.parse("spec.size=1").renamed(fields.name)

@@ -1,12 +1,11 @@
 """What the server does to an object before it is validated: clients do not write status, generations count changes."""
 
 import copy
-import dataclasses
 from typing import Any
 
 import pytest
 
-from pinnace.api import defaults, kinds, qos, schema, strategy
+from pinnace.api import custom, kinds, qos, strategy
 
 REGISTRY = kinds.builtin()
 CREATED = "2020-01-01T00:00:00Z"
@@ -20,7 +19,7 @@ def _kind(name: str, group: str = "", version: str = "v1") -> kinds.Kind:
 
 def _created(kind: kinds.Kind, obj: dict[str, Any]) -> dict[str, Any]:
     obj.setdefault("metadata", {}).update({"name": "a", "uid": "u", "creationTimestamp": CREATED})
-    defaults.apply(kind, obj)
+    kind.rules.defaults(obj)
     strategy.prepare_create(kind, obj)
     return obj
 
@@ -36,15 +35,12 @@ def _updated(kind: kinds.Kind, old: dict[str, Any], change: dict[str, Any], subr
 
 
 DEPLOYMENT = _kind("Deployment", "apps")
-CUSTOM = kinds.Kind(
+CUSTOM = custom.kind(
     "example.com",
     "v1",
     "Thing",
     "things",
-    "thing",
-    namespaced=True,
-    subresources=(kinds.Subresource("status", ("get", "patch", "update"), "Thing"),),
-    custom_schema=schema.UNTYPED_RESOURCE,
+    has_status=True,
 )
 
 
@@ -105,7 +101,7 @@ def test_metadata_may_be_written_with_a_status_but_not_that_of_custom_resources(
     assert made["status"] == {"b": 2}
     assert "labels" not in made["metadata"]
     assert _updated(CUSTOM, thing, {"spec": {"a": 2}})["metadata"]["generation"] == 2
-    bare = dataclasses.replace(CUSTOM, subresources=())
+    bare = custom.kind("example.com", "v1", "Thing", "things")
     assert _updated(bare, thing, {"status": {"b": 2}})["metadata"]["generation"] == 2
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.api import kinds, tables
+from pinnace.api import custom, kinds, tables
 from pinnace.api.tables import duration, jsonpath
 
 NOW = datetime.datetime(2026, 1, 10, 12, tzinfo=datetime.UTC)
@@ -29,8 +29,8 @@ def meta(**more: Any) -> Object:
 
 
 def shown(of: kinds.Kind, obj: Object, *, wide: bool = False) -> dict[str, Any]:
-    found = tables.columns(of)
-    cells = tables.row(of, {"metadata": meta(), **obj}, NOW)
+    made = tables.table(of.rules.printer, [{"metadata": meta(), **obj}], NOW)
+    found, cells = made["columnDefinitions"], made["rows"][0]["cells"]
     assert len(found) == len(cells)
     return {c["name"]: cell for c, cell in zip(found, cells, strict=True) if wide or not c["priority"]}
 
@@ -520,7 +520,7 @@ def test_cells(of: kinds.Kind, obj: Object, expected: list[Any]) -> None:
 
 @pytest.mark.parametrize("of", EVERY_KIND, ids=lambda of: f"{of.plural}.{of.group}.{of.version}")
 def test_every_kind_prints_an_object_that_has_nothing_but_a_name(of: kinds.Kind) -> None:
-    found = tables.table(of, [{"metadata": {"name": "x"}}], NOW, resource_version="7")
+    found = tables.table(of.rules.printer, [{"metadata": {"name": "x"}}], NOW, resource_version="7")
     (row,) = found["rows"]
     assert len(row["cells"]) == len(found["columnDefinitions"])
     assert [column["name"] for column in found["columnDefinitions"] if column["format"] == "name"] == ["Name"]
@@ -533,18 +533,15 @@ def test_every_kind_prints_an_object_that_has_nothing_but_a_name(of: kinds.Kind)
 def test_rows_carry_what_the_client_asks_for() -> None:
     obj = pod({"phase": "Succeeded"})
     of = kind("Pod")
-    row = tables.table(of, [obj], NOW)["rows"][0]
+    row = tables.table(of.rules.printer, [obj], NOW)["rows"][0]
     assert row["object"] == {
         "kind": "PartialObjectMetadata",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": obj["metadata"],
     }
     assert row["conditions"][0]["type"] == "Completed"
-    assert tables.table(of, [obj], NOW, "Object")["rows"][0]["object"] is obj
-    assert tables.table(of, [obj], NOW, "None")["rows"][0]["object"] is None
-
-
-WIDGET = kinds.Kind("e.com", "v1", "Widget", "widgets", "widget", namespaced=True)
+    assert tables.table(of.rules.printer, [obj], NOW, "Object")["rows"][0]["object"] is obj
+    assert tables.table(of.rules.printer, [obj], NOW, "None")["rows"][0]["object"] is None
 
 
 def test_custom_resources_show_the_columns_of_their_definition() -> None:
@@ -567,9 +564,11 @@ def test_custom_resources_show_the_columns_of_their_definition() -> None:
             "conditions": [{"type": "Live", "status": "False"}, {"type": "Ready", "status": "True"}],
         },
     }
-    assert tables.row(WIDGET, obj, NOW, extra) == ["x", "Up", "True", 3, 1.5, True, "60s", '{"a":1}', None]
-    assert [column["priority"] for column in tables.columns(WIDGET, extra)] == [0, 0, 0, 1, 0, 0, 0, 0, 0]
-    assert tables.row(WIDGET, obj, NOW) == ["x", "5m"]
+    printer = custom.kind("e.com", "v1", "Widget", "widgets", printer_columns=extra).rules.printer
+    assert printer.cells(obj, NOW) == ["x", "Up", "True", 3, 1.5, True, "60s", '{"a":1}', None]
+    assert [column.priority for column in printer.columns] == [0, 0, 0, 1, 0, 0, 0, 0, 0]
+    bare = custom.kind("e.com", "v1", "Widget", "widgets").rules.printer
+    assert bare.cells(obj, NOW) == ["x", "5m"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinnace.api import cron, decode, defaults, errors, kinds, schema, strategy, validation
+from pinnace.api import cron, custom, decode, errors, kinds, schema, strategy
 from pinnace.api.validation import field, formats
 
 REGISTRY = kinds.builtin()
@@ -38,7 +38,7 @@ def kind(name: str, group: str = "", version: str = "v1") -> kinds.Kind:
 def prepared(of: kinds.Kind, obj: dict[str, Any]) -> dict[str, Any]:
     """As it is when it comes to validation."""
     made = decode.decode(orjson.dumps(obj), of, field_validation="Strict").obj
-    defaults.apply(of, made)
+    of.rules.defaults(made)
     metadata = made.setdefault("metadata", {})
     metadata.setdefault("name", "a")
     metadata.setdefault("uid", "u")
@@ -50,7 +50,7 @@ def prepared(of: kinds.Kind, obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def told(of: kinds.Kind, obj: dict[str, Any]) -> list[str]:
-    return [str(cause) for cause in validation.create(of, prepared(of, obj))]
+    return [str(cause) for cause in strategy.validate_create(of, prepared(of, obj))]
 
 
 def changed(of: kinds.Kind, obj: dict[str, Any], change: dict[str, Any], subresource: str = "") -> list[str]:
@@ -69,8 +69,8 @@ def changed(of: kinds.Kind, obj: dict[str, Any], change: dict[str, Any], subreso
             owner[name] = value
     strategy.prepare_update(of, new, old, subresource)
     if subresource == "status":
-        return [str(cause) for cause in validation.update_status(of, new, old)]
-    return [str(cause) for cause in validation.update(of, new, old, subresource)]
+        return [str(cause) for cause in strategy.validate_update(of, new, old, "status")]
+    return [str(cause) for cause in strategy.validate_update(of, new, old, subresource)]
 
 
 CONTAINER = {"name": "c", "image": "i"}
@@ -456,11 +456,11 @@ def test_a_container_that_ended_for_good_stays_ended() -> None:
     old["status"]["containerStatuses"] = [{"name": "c", "state": {"terminated": {"exitCode": 1}}}]
     new = copy.deepcopy(old)
     new["status"]["containerStatuses"][0]["state"] = {"running": {}}
-    assert [str(cause) for cause in validation.update_status(POD, new, old)] == [
+    assert [str(cause) for cause in strategy.validate_update(POD, new, old, "status")] == [
         "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"
     ]
     new["spec"]["restartPolicy"] = old["spec"]["restartPolicy"] = "Always"
-    assert validation.update_status(POD, new, old) == []
+    assert strategy.validate_update(POD, new, old, "status") == []
 
 
 def test_a_pod_whose_containers_restart_together_may_begin_again() -> None:
@@ -475,7 +475,7 @@ def test_a_pod_whose_containers_restart_together_may_begin_again() -> None:
     old["status"]["initContainerStatuses"] = [{"name": "i", "state": {"terminated": {"exitCode": 0}}}]
     new = copy.deepcopy(old)
     new["status"]["initContainerStatuses"][0]["state"] = {"running": {}}
-    assert validation.update_status(POD, new, old) == []
+    assert strategy.validate_update(POD, new, old, "status") == []
 
 
 def test_updates_of_metadata() -> None:
@@ -971,43 +971,39 @@ def test_ranges_of_services_never_change() -> None:
     assert [word.partition(": ")[0] for word in words] == ["spec.cidrs"]
 
 
-CUSTOM = kinds.Kind(
+CUSTOM = custom.kind(
     "example.com",
     "v1",
     "Thing",
     "things",
-    "thing",
-    namespaced=True,
-    subresources=(kinds.Subresource("status", ("get",), "Thing"),),
-    custom_schema=schema.from_openapi_v3(
-        {
-            "type": "object",
-            "properties": {
-                "spec": {
-                    "type": "object",
-                    "required": ["size"],
-                    "properties": {
-                        "size": {"type": "integer", "minimum": 1, "maximum": 5},
-                        "mode": {"type": "string", "enum": ["a", "b"]},
-                        "host": {"type": "string", "pattern": "^[a-z]+$"},
-                        "port": {"x-kubernetes-int-or-string": True},
-                        "one": {
-                            "type": "object",
-                            "oneOf": [{"required": ["x"]}, {"required": ["y"]}],
-                            "x-kubernetes-preserve-unknown-fields": True,
-                        },
-                        "list": {
-                            "type": "array",
-                            "maxItems": 2,
-                            "x-kubernetes-list-type": "map",
-                            "x-kubernetes-list-map-keys": ["name"],
-                            "items": {"type": "object", "properties": {"name": {"type": "string"}}},
-                        },
+    has_status=True,
+    openapi={
+        "type": "object",
+        "properties": {
+            "spec": {
+                "type": "object",
+                "required": ["size"],
+                "properties": {
+                    "size": {"type": "integer", "minimum": 1, "maximum": 5},
+                    "mode": {"type": "string", "enum": ["a", "b"]},
+                    "host": {"type": "string", "pattern": "^[a-z]+$"},
+                    "port": {"x-kubernetes-int-or-string": True},
+                    "one": {
+                        "type": "object",
+                        "oneOf": [{"required": ["x"]}, {"required": ["y"]}],
+                        "x-kubernetes-preserve-unknown-fields": True,
                     },
-                }
-            },
-        }
-    ),
+                    "list": {
+                        "type": "array",
+                        "maxItems": 2,
+                        "x-kubernetes-list-type": "map",
+                        "x-kubernetes-list-map-keys": ["name"],
+                        "items": {"type": "object", "properties": {"name": {"type": "string"}}},
+                    },
+                },
+            }
+        },
+    },
 )
 
 
@@ -1150,13 +1146,13 @@ def test_whatever_can_be_decoded_can_be_validated(data: st.DataObject) -> None:
     except errors.StatusError:
         return
     made.setdefault("metadata", {})
-    defaults.apply(of, made)
+    of.rules.defaults(made)
     strategy.prepare_create(of, made)
-    for cause in validation.create(of, made):
+    for cause in strategy.validate_create(of, made):
         assert cause.message
     new = copy.deepcopy(made)
     strategy.prepare_update(of, new, made, "")
-    validation.update(of, new, made)
+    strategy.validate_update(of, new, made)
     if of.subresource("status") is not None:
         strategy.prepare_update(of, new, made, "status")
-        validation.update_status(of, new, made)
+        strategy.validate_update(of, new, made, "status")

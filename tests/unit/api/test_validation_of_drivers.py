@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.api import defaults, kinds, validation
+from pinnace.api import kinds, strategy
 
 REGISTRY = kinds.builtin()
 
@@ -17,8 +17,8 @@ def kind(name: str) -> kinds.Kind:
 
 def told(name: str, spec: dict[str, Any], object_name: str = "d.example.com") -> list[str]:
     obj = {"metadata": {"name": object_name}, "spec": spec}
-    defaults.apply(kind(name), obj)
-    return [str(cause) for cause in validation.create(kind(name), obj)]
+    kind(name).rules.defaults(obj)
+    return [str(cause) for cause in strategy.validate_create(kind(name), obj)]
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_names_of_drivers_are_short() -> None:
 
 def test_whether_a_driver_attaches_does_not_change() -> None:
     old = {"metadata": {"name": "d", "resourceVersion": "1"}, "spec": {}}
-    defaults.apply(kind("CSIDriver"), old)
+    kind("CSIDriver").rules.defaults(old)
     new = {"metadata": old["metadata"], "spec": {**old["spec"], "attachRequired": False, "storageCapacity": True}}
-    (cause,) = validation.update(kind("CSIDriver"), new, old, "")
+    (cause,) = strategy.validate_update(kind("CSIDriver"), new, old, "")
     assert cause.field == "spec.attachedRequired"
 
 

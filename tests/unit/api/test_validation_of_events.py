@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.api import kinds, validation
+from pinnace.api import kinds, strategy
 
 REGISTRY = kinds.builtin()
 NEW = {
@@ -39,7 +39,7 @@ def kind(group: str, name: str) -> kinds.Kind:
 
 
 def told(group: str, obj: dict[str, Any]) -> list[str]:
-    return [str(cause) for cause in validation.create(kind(group, "Event"), obj)]
+    return [str(cause) for cause in strategy.validate_create(kind(group, "Event"), obj)]
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_of_a_new_event_only_series_and_note_change() -> None:
     old = {**NEW, "metadata": {**NEW["metadata"], "resourceVersion": "1"}}  # type: ignore[dict-item]
     new["metadata"] = dict(old["metadata"])  # type: ignore[call-overload]
     new["series"] = {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}
-    assert validation.update(kind("events.k8s.io", "Event"), new, old, "") == []
+    assert strategy.validate_update(kind("events.k8s.io", "Event"), new, old, "") == []
     new["note"] = "other"
-    assert validation.update(kind("events.k8s.io", "Event"), new, old, "") == []
+    assert strategy.validate_update(kind("events.k8s.io", "Event"), new, old, "") == []
     new["action"] = "Other"
-    (cause,) = validation.update(kind("events.k8s.io", "Event"), new, old, "")
+    (cause,) = strategy.validate_update(kind("events.k8s.io", "Event"), new, old, "")
     assert str(cause) == 'action: Invalid value: "Other": field is immutable'
 
 
@@ -120,5 +120,5 @@ def test_of_a_new_event_only_series_and_note_change() -> None:
 def test_certificate_requests(change: dict[str, Any], words: list[str]) -> None:
     spec = {"request": "eA==", "signerName": "example.com/own", "usages": ["client auth"], **change}
     obj = {"metadata": {"name": "a"}, "spec": spec}
-    found = validation.create(kind("certificates.k8s.io", "CertificateSigningRequest"), obj)
+    found = strategy.validate_create(kind("certificates.k8s.io", "CertificateSigningRequest"), obj)
     assert [str(cause) for cause in found] == words

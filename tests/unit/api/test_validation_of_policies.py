@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.api import defaults, kinds, validation
+from pinnace.api import kinds, strategy
 from pinnace.api.validation import flowcontrol
 from pinnace.apiserver.bootstrap import flow_table
 
@@ -17,8 +17,8 @@ def told(group: str, name: str, spec: dict[str, Any], object_name: str = "a") ->
     kind = REGISTRY.by_kind(group, "v1", name)
     assert kind is not None
     obj = {"metadata": {"name": object_name}, "spec": spec}
-    defaults.apply(kind, obj)
-    return [str(cause) for cause in validation.create(kind, obj)]
+    kind.rules.defaults(obj)
+    return [str(cause) for cause in strategy.validate_create(kind, obj)]
 
 
 def test_the_defaults_of_a_cluster_are_valid() -> None:

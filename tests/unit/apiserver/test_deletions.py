@@ -4,6 +4,7 @@ import datetime
 
 import pytest
 
+from pinnace.api import kinds
 from pinnace.apiserver.verbs import deleting
 from pinnace.testing import api_server
 
@@ -180,7 +181,8 @@ NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     ],
 )
 def test_how_long_a_pod_is_given(pod: api_server.Object, asked: int | None, grace: int) -> None:
-    kind = deleting.kinds.Kind("", "v1", "Pod", "pods", "pod", True)
+    kind = kinds.builtin().by_kind("", "v1", "Pod")
+    assert kind is not None
     action = deleting.plan(kind, {"metadata": {"name": "p"}, **pod}, deleting.Options(asked), NOW)
     if grace:
         assert isinstance(action, deleting.Mark)

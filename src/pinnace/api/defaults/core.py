@@ -153,19 +153,3 @@ def resource_quota(obj: Object) -> None:
     pods.resource_list(obj.setdefault("spec", {}), "hard")
     for name in ("hard", "used"):
         pods.resource_list(obj.setdefault("status", {}), name)
-
-
-TABLE = {
-    ("", "v1", "Pod"): pod,
-    ("", "v1", "Service"): service,
-    ("", "v1", "ReplicationController"): replication_controller,
-    ("", "v1", "PodTemplate"): pod_template,
-    ("", "v1", "PersistentVolume"): persistent_volume,
-    ("", "v1", "PersistentVolumeClaim"): persistent_volume_claim,
-    ("", "v1", "Endpoints"): endpoints,
-    ("", "v1", "Namespace"): namespace,
-    ("", "v1", "Node"): node,
-    ("", "v1", "Secret"): secret,
-    ("", "v1", "LimitRange"): limit_range,
-    ("", "v1", "ResourceQuota"): resource_quota,
-}

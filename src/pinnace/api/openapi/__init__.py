@@ -60,8 +60,8 @@ def etag(group_version: str, registry: kinds.Registry) -> str:
     digest = hashlib.sha512(_definitions_digest())
     for kind in _of_group_version(group_version, registry):
         digest.update(repr(kind).encode())
-        if kind.custom_openapi is not None:
-            digest.update(orjson.dumps(kind.custom_openapi))
+        if kind.own_openapi is not None:
+            digest.update(orjson.dumps(kind.own_openapi))
     return digest.hexdigest().upper()
 
 

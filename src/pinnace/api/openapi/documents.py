@@ -24,18 +24,13 @@ _API_VERSION_WORDS = "APIVersion defines the versioned schema of this representa
 _KIND_WORDS = "Kind is a string value representing the REST resource this object represents."
 
 
-def definition_name(kind: kinds.Kind) -> str:
-    """Of a custom resource: its group's labels in reverse, its version and kind."""
-    return kind.definition or f"{'.'.join(reversed(kind.group.split('.')))}.{kind.version}.{kind.kind}"
-
-
 def list_name(kind: kinds.Kind) -> str:
-    return definition_name(kind) + "List"
+    return kind.definition + "List"
 
 
 def roots(kind: kinds.Kind) -> list[str]:
     """The definitions that the paths of `kind` refer to."""
-    found = [definition_name(kind), STATUS, DELETE_OPTIONS, PATCH]
+    found = [kind.definition, STATUS, DELETE_OPTIONS, PATCH]
     if "list" in kind.verbs:
         found.append(list_name(kind))
     for sub in kind.subresources:
@@ -48,7 +43,7 @@ def roots(kind: kinds.Kind) -> list[str]:
 def subresource_name(kind: kinds.Kind, sub: kinds.Subresource) -> str | None:
     """The definition of what a subresource speaks; None for streams (exec, proxy …)."""
     if sub.kind == kind.kind:
-        return definition_name(kind)
+        return kind.definition
     if sub.kind == "Scale":
         return _SCALE
     name = kinds.definition_name(sub.group or kind.group, sub.version or kind.version, sub.kind)
@@ -67,8 +62,8 @@ class _Dialect:
     def definitions(self, wanted: Iterable[str], served: Sequence[kinds.Kind]) -> Json:
         """`wanted` and what they refer to, by name in order."""
         for kind in served:
-            if not kind.definition:
-                self._add_custom(kind)
+            if kind.own_openapi is not None:
+                self._add_own(kind, kind.own_openapi)
         found: Json = {}
         waiting = list(wanted)
         while waiting:
@@ -86,9 +81,9 @@ class _Dialect:
     def special(self, name: str) -> Json | None:
         raise NotImplementedError
 
-    def _add_custom(self, kind: kinds.Kind) -> None:
-        name = definition_name(kind)
-        self._raw[name] = _custom(kind, kind.custom_openapi or {"type": "object"})
+    def _add_own(self, kind: kinds.Kind, props: Mapping[str, Any]) -> None:
+        name = kind.definition
+        self._raw[name] = _custom(kind, props)
         self._raw[list_name(kind)] = _custom_list(kind, name)
 
 

@@ -121,7 +121,7 @@ class _Builder:
         self._dialect = dialect
         self._is_v3 = isinstance(dialect, documents.V3)
         self._tag = _title(kind.group) + "_" + kind.version if kind.group else "core_" + kind.version
-        self._own = documents.definition_name(kind)
+        self._own = kind.definition
 
     def operation(self, verb: str, *, all_namespaces: bool = False) -> Json:
         kind = self._kind
@@ -190,7 +190,7 @@ class _Builder:
         if verb in ("create", "update"):
             self._body(made, answer, _OBJECT_TYPES, required=True)
         elif verb == "patch":
-            strategic = (_STRATEGIC,) if self._kind.definition else ()
+            strategic = (_STRATEGIC,) if self._kind.rules.merges_strategically else ()
             self._body(made, documents.PATCH, (*_PATCH_TYPES, *strategic), required=True)
         elif verb in ("delete", "deletecollection"):
             self._body(made, documents.DELETE_OPTIONS, _OBJECT_TYPES, required=False)

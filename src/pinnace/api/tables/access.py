@@ -7,10 +7,6 @@ from typing import Any
 from pinnace.api.tables import duration, printers
 
 
-def _role(obj: printers.Object, now: datetime.datetime) -> printers.Cells:
-    return [printers.name(obj), printers.created_at(obj)]
-
-
 def _binding(obj: printers.Object, now: datetime.datetime) -> printers.Cells:
     subjects = obj.get("subjects") or ()
     role = obj.get("roleRef") or {}
@@ -149,61 +145,29 @@ def _resource_slice(obj: printers.Object, now: datetime.datetime) -> printers.Ce
     ]
 
 
-def _name_and_age(obj: printers.Object, now: datetime.datetime) -> printers.Cells:
-    return [printers.name(obj), printers.age(obj, now)]
-
-
-CREATED = printers.Printer((printers.NAME, printers.CREATED_AT), _role)
-"""Of the built-in kinds that have no columns of their own."""
-
-NAME_AND_AGE = printers.Printer((printers.NAME, printers.AGE), _name_and_age)
-"""Of custom resources that state no columns."""
-
-_BINDING_COLUMNS = printers.columns("Name", "Role", "Age", wide=("Users", "Groups", "ServiceAccounts"))
-_POLICY_BINDING_COLUMNS = printers.columns("Name", "PolicyName", "ParamRef", "Age")
-_WEBHOOK_COLUMNS = printers.columns("Name", "Webhooks:integer", "Age")
-_RBAC = "rbac.authorization.k8s.io"
-_ADMISSION = "admissionregistration.k8s.io"
-_CERTIFICATES = "certificates.k8s.io"
-_FLOW_CONTROL = "flowcontrol.apiserver.k8s.io"
-_DEVICES = "resource.k8s.io"
-
-PRINTERS = {
-    (_RBAC, "Role"): CREATED,
-    (_RBAC, "ClusterRole"): CREATED,
-    (_RBAC, "RoleBinding"): printers.Printer(_BINDING_COLUMNS, _binding),
-    (_RBAC, "ClusterRoleBinding"): printers.Printer(_BINDING_COLUMNS, _binding),
-    (_CERTIFICATES, "CertificateSigningRequest"): printers.Printer(
-        printers.columns("Name", "Age", "SignerName", "Requestor", "RequestedDuration", "Condition"), _signing_request
-    ),
-    (_CERTIFICATES, "ClusterTrustBundle"): printers.Printer(printers.columns("Name", "SignerName"), _trust_bundle),
-    (_ADMISSION, "ValidatingWebhookConfiguration"): printers.Printer(_WEBHOOK_COLUMNS, _webhooks),
-    (_ADMISSION, "MutatingWebhookConfiguration"): printers.Printer(_WEBHOOK_COLUMNS, _webhooks),
-    (_ADMISSION, "ValidatingAdmissionPolicy"): printers.Printer(
-        printers.columns("Name", "Validations:integer", "ParamKind", "Age"), _validating_policy
-    ),
-    (_ADMISSION, "MutatingAdmissionPolicy"): printers.Printer(
-        printers.columns("Name", "Mutations:integer", "ParamKind", "Age"), _mutating_policy
-    ),
-    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): printers.Printer(_POLICY_BINDING_COLUMNS, _policy_binding),
-    (_ADMISSION, "MutatingAdmissionPolicyBinding"): printers.Printer(_POLICY_BINDING_COLUMNS, _policy_binding),
-    (_FLOW_CONTROL, "FlowSchema"): printers.Printer(
-        printers.columns(
-            "Name", "PriorityLevel", "MatchingPrecedence:integer", "DistinguisherMethod", "Age", "MissingPL"
-        ),
-        _flow_schema,
-    ),
-    (_FLOW_CONTROL, "PriorityLevelConfiguration"): printers.Printer(
-        printers.columns("Name", "Type", "NominalConcurrencyShares", "Queues", "HandSize", "QueueLengthLimit", "Age"),
-        _priority_level,
-    ),
-    ("apiregistration.k8s.io", "APIService"): printers.Printer(
-        printers.columns("Name", "Service", "Available", "Age"), _api_service
-    ),
-    (_DEVICES, "ResourceClaim"): printers.Printer(printers.columns("Name", "State", "Age"), _resource_claim),
-    (_DEVICES, "ResourceClaimTemplate"): NAME_AND_AGE,
-    (_DEVICES, "DeviceClass"): NAME_AND_AGE,
-    (_DEVICES, "ResourceSlice"): printers.Printer(
-        printers.columns("Name", "Node", "Driver", "Pool", "Age"), _resource_slice
-    ),
-}
+ROLE_BINDING = printers.Printer(
+    printers.columns("Name", "Role", "Age", wide=("Users", "Groups", "ServiceAccounts")), _binding
+)
+CERTIFICATE_SIGNING_REQUEST = printers.Printer(
+    printers.columns("Name", "Age", "SignerName", "Requestor", "RequestedDuration", "Condition"), _signing_request
+)
+CLUSTER_TRUST_BUNDLE = printers.Printer(printers.columns("Name", "SignerName"), _trust_bundle)
+WEBHOOKS = printers.Printer(printers.columns("Name", "Webhooks:integer", "Age"), _webhooks)
+VALIDATING_ADMISSION_POLICY = printers.Printer(
+    printers.columns("Name", "Validations:integer", "ParamKind", "Age"), _validating_policy
+)
+MUTATING_ADMISSION_POLICY = printers.Printer(
+    printers.columns("Name", "Mutations:integer", "ParamKind", "Age"), _mutating_policy
+)
+POLICY_BINDING = printers.Printer(printers.columns("Name", "PolicyName", "ParamRef", "Age"), _policy_binding)
+FLOW_SCHEMA = printers.Printer(
+    printers.columns("Name", "PriorityLevel", "MatchingPrecedence:integer", "DistinguisherMethod", "Age", "MissingPL"),
+    _flow_schema,
+)
+PRIORITY_LEVEL_CONFIGURATION = printers.Printer(
+    printers.columns("Name", "Type", "NominalConcurrencyShares", "Queues", "HandSize", "QueueLengthLimit", "Age"),
+    _priority_level,
+)
+API_SERVICE = printers.Printer(printers.columns("Name", "Service", "Available", "Age"), _api_service)
+RESOURCE_CLAIM = printers.Printer(printers.columns("Name", "State", "Age"), _resource_claim)
+RESOURCE_SLICE = printers.Printer(printers.columns("Name", "Node", "Driver", "Pool", "Age"), _resource_slice)

@@ -238,90 +238,81 @@ _EVENT_COLUMNS = (
     *printers.columns("Message", wide=("First Seen", "Count:integer", "Name")),
 )
 
-PRINTERS = {
-    ("", "Node"): printers.Printer(
-        printers.columns(
-            "Name",
-            "Status",
-            "Roles",
-            "Age",
-            "Version",
-            wide=("Internal-IP", "External-IP", "OS-Image", "Kernel-Version", "Container-Runtime"),
-        ),
-        _node,
+NODE = printers.Printer(
+    printers.columns(
+        "Name",
+        "Status",
+        "Roles",
+        "Age",
+        "Version",
+        wide=("Internal-IP", "External-IP", "OS-Image", "Kernel-Version", "Container-Runtime"),
     ),
-    ("", "Namespace"): printers.Printer(printers.columns("Name", "Status", "Age"), _namespace),
-    ("", "ConfigMap"): printers.Printer(printers.columns("Name", "Data:integer", "Age"), _config_map),
-    ("", "Secret"): printers.Printer(printers.columns("Name", "Type", "Data:integer", "Age"), _secret),
-    ("", "ServiceAccount"): printers.Printer(printers.columns("Name", "Secrets:integer", "Age"), _service_account),
-    ("", "Event"): printers.Printer(_EVENT_COLUMNS, _event),
-    ("events.k8s.io", "Event"): printers.Printer(_EVENT_COLUMNS, _event),
-    ("", "PersistentVolume"): printers.Printer(
-        printers.columns(
-            "Name",
-            "Capacity",
-            "Access Modes",
-            "Reclaim Policy",
-            "Status",
-            "Claim",
-            "StorageClass",
-            "VolumeAttributesClass",
-            "Reason",
-            "Age",
-            wide=("VolumeMode",),
-        ),
-        _persistent_volume,
+    _node,
+)
+NAMESPACE = printers.Printer(printers.columns("Name", "Status", "Age"), _namespace)
+CONFIG_MAP = printers.Printer(printers.columns("Name", "Data:integer", "Age"), _config_map)
+SECRET = printers.Printer(printers.columns("Name", "Type", "Data:integer", "Age"), _secret)
+SERVICE_ACCOUNT = printers.Printer(printers.columns("Name", "Secrets:integer", "Age"), _service_account)
+EVENT = printers.Printer(_EVENT_COLUMNS, _event)
+PERSISTENT_VOLUME = printers.Printer(
+    printers.columns(
+        "Name",
+        "Capacity",
+        "Access Modes",
+        "Reclaim Policy",
+        "Status",
+        "Claim",
+        "StorageClass",
+        "VolumeAttributesClass",
+        "Reason",
+        "Age",
+        wide=("VolumeMode",),
     ),
-    ("", "PersistentVolumeClaim"): printers.Printer(
-        printers.columns(
-            "Name",
-            "Status",
-            "Volume",
-            "Capacity",
-            "Access Modes",
-            "StorageClass",
-            "VolumeAttributesClass",
-            "Age",
-            wide=("VolumeMode",),
-        ),
-        _persistent_volume_claim,
+    _persistent_volume,
+)
+PERSISTENT_VOLUME_CLAIM = printers.Printer(
+    printers.columns(
+        "Name",
+        "Status",
+        "Volume",
+        "Capacity",
+        "Access Modes",
+        "StorageClass",
+        "VolumeAttributesClass",
+        "Age",
+        wide=("VolumeMode",),
     ),
-    ("storage.k8s.io", "StorageClass"): printers.Printer(
-        printers.columns(
-            "Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion:boolean", "Age"
-        ),
-        _storage,
+    _persistent_volume_claim,
+)
+STORAGE_CLASS = printers.Printer(
+    printers.columns(
+        "Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion:boolean", "Age"
     ),
-    ("storage.k8s.io", "VolumeAttachment"): printers.Printer(
-        printers.columns("Name", "Attacher", "PV", "Node", "Attached:boolean", "Age"), _volume_attachment
+    _storage,
+)
+VOLUME_ATTACHMENT = printers.Printer(
+    printers.columns("Name", "Attacher", "PV", "Node", "Attached:boolean", "Age"), _volume_attachment
+)
+CSI_DRIVER = printers.Printer(
+    printers.columns(
+        "Name",
+        "AttachRequired:boolean",
+        "PodInfoOnMount:boolean",
+        "StorageCapacity:boolean",
+        "TokenRequests",
+        "RequiresRepublish:boolean",
+        "Modes",
+        "Age",
     ),
-    ("storage.k8s.io", "CSIDriver"): printers.Printer(
-        printers.columns(
-            "Name",
-            "AttachRequired:boolean",
-            "PodInfoOnMount:boolean",
-            "StorageCapacity:boolean",
-            "TokenRequests",
-            "RequiresRepublish:boolean",
-            "Modes",
-            "Age",
-        ),
-        _csi_driver,
-    ),
-    ("storage.k8s.io", "CSINode"): printers.Printer(printers.columns("Name", "Drivers:integer", "Age"), _csi_node),
-    ("storage.k8s.io", "CSIStorageCapacity"): printers.Printer(
-        printers.columns("Name", "StorageClassName", "Capacity"), _csi_capacity
-    ),
-    ("storage.k8s.io", "VolumeAttributesClass"): printers.Printer(
-        printers.columns("Name", "DriverName", "Age"), _volume_attributes_class
-    ),
-    ("", "ResourceQuota"): printers.Printer(printers.columns("Name", "Request", "Limit", "Age"), _resource_quota),
-    ("scheduling.k8s.io", "PriorityClass"): printers.Printer(
-        printers.columns("Name", "Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy"), _priority_class
-    ),
-    ("node.k8s.io", "RuntimeClass"): printers.Printer(printers.columns("Name", "Handler", "Age"), _runtime_class),
-    ("coordination.k8s.io", "Lease"): printers.Printer(printers.columns("Name", "Holder", "Age"), _lease),
-    ("", "ComponentStatus"): printers.Printer(
-        printers.columns("Name", "Status", "Message", "Error"), _component_status
-    ),
-}
+    _csi_driver,
+)
+CSI_NODE = printers.Printer(printers.columns("Name", "Drivers:integer", "Age"), _csi_node)
+CSI_STORAGE_CAPACITY = printers.Printer(printers.columns("Name", "StorageClassName", "Capacity"), _csi_capacity)
+VOLUME_ATTRIBUTES_CLASS = printers.Printer(printers.columns("Name", "DriverName", "Age"), _volume_attributes_class)
+RESOURCE_QUOTA = printers.Printer(printers.columns("Name", "Request", "Limit", "Age"), _resource_quota)
+PRIORITY_CLASS = printers.Printer(
+    printers.columns("Name", "Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy"), _priority_class
+)
+RUNTIME_CLASS = printers.Printer(printers.columns("Name", "Handler", "Age"), _runtime_class)
+LEASE = printers.Printer(printers.columns("Name", "Holder", "Age"), _lease)
+COMPONENT_STATUS = printers.Printer(printers.columns("Name", "Status", "Message", "Error"), _component_status)

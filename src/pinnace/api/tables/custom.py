@@ -6,13 +6,13 @@ from typing import Any
 
 import orjson
 
-from pinnace.api.tables import access, duration, jsonpath, printers
+from pinnace.api.tables import duration, jsonpath, printers
 
 
 def printer(columns: Sequence[Mapping[str, Any]] | None) -> printers.Printer:
     """The printer for `additionalPrinterColumns`; name and age where there are none."""
     if not columns:
-        return access.NAME_AND_AGE
+        return printers.NAME_AND_AGE
     shown = tuple(
         printers.Column(
             column.get("name", ""),

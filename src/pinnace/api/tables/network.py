@@ -139,23 +139,13 @@ def _ip_address(obj: printers.Object, now: datetime.datetime) -> printers.Cells:
     return [printers.name(obj), "/".join(step for step in steps if step)]
 
 
-PRINTERS = {
-    ("", "Service"): printers.Printer(
-        printers.columns("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", wide=("Selector",)), _service
-    ),
-    ("", "Endpoints"): printers.Printer(printers.columns("Name", "Endpoints", "Age"), _endpoints),
-    ("discovery.k8s.io", "EndpointSlice"): printers.Printer(
-        printers.columns("Name", "AddressType", "Ports", "Endpoints", "Age"), _endpoint_slice
-    ),
-    ("networking.k8s.io", "Ingress"): printers.Printer(
-        printers.columns("Name", "Class", "Hosts", "Address", "Ports", "Age"), _ingress
-    ),
-    ("networking.k8s.io", "IngressClass"): printers.Printer(
-        printers.columns("Name", "Controller", "Parameters", "Age"), _ingress_class
-    ),
-    ("networking.k8s.io", "NetworkPolicy"): printers.Printer(
-        printers.columns("Name", "Pod-Selector", "Age"), _network_policy
-    ),
-    ("networking.k8s.io", "ServiceCIDR"): printers.Printer(printers.columns("Name", "CIDRs", "Age"), _service_cidr),
-    ("networking.k8s.io", "IPAddress"): printers.Printer(printers.columns("Name", "ParentRef"), _ip_address),
-}
+SERVICE = printers.Printer(
+    printers.columns("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", wide=("Selector",)), _service
+)
+ENDPOINTS = printers.Printer(printers.columns("Name", "Endpoints", "Age"), _endpoints)
+ENDPOINT_SLICE = printers.Printer(printers.columns("Name", "AddressType", "Ports", "Endpoints", "Age"), _endpoint_slice)
+INGRESS = printers.Printer(printers.columns("Name", "Class", "Hosts", "Address", "Ports", "Age"), _ingress)
+INGRESS_CLASS = printers.Printer(printers.columns("Name", "Controller", "Parameters", "Age"), _ingress_class)
+NETWORK_POLICY = printers.Printer(printers.columns("Name", "Pod-Selector", "Age"), _network_policy)
+SERVICE_CIDR = printers.Printer(printers.columns("Name", "CIDRs", "Age"), _service_cidr)
+IP_ADDRESS = printers.Printer(printers.columns("Name", "ParentRef"), _ip_address)

@@ -161,9 +161,5 @@ def _template_cells(template: printers.Object, now: datetime.datetime) -> printe
     ]
 
 
-PRINTERS = {
-    ("", "Pod"): printers.Printer(COLUMNS, cells),
-    ("", "PodTemplate"): printers.Printer(
-        printers.columns("Name", "Containers", "Images", "Pod Labels"), _template_cells
-    ),
-}
+POD = printers.Printer(COLUMNS, cells, row_conditions)
+POD_TEMPLATE = printers.Printer(printers.columns("Name", "Containers", "Images", "Pod Labels"), _template_cells)

@@ -44,6 +44,9 @@ CREATED_AT = Column("Created At", type="date", description="When the object was 
 class Printer:
     columns: tuple[Column, ...]
     cells: Callable[[Object, datetime.datetime], Cells]
+    """Of one object, in the order of `columns`."""
+    conditions: Callable[[Object], list[dict[str, str]]] | None = None
+    """Which rows a client may leave out, and why."""
 
 
 def columns(*names: str, wide: Sequence[str] = ()) -> tuple[Column, ...]:
@@ -135,3 +138,17 @@ def containers(template: Mapping[str, Any] | None) -> tuple[str, str]:
 
 def boolean(value: Any) -> str:
     return UNSET if value is None else ("True" if value else "False")
+
+
+def _created(obj: Object, now: datetime.datetime) -> Cells:
+    return [name(obj), created_at(obj)]
+
+
+def _name_and_age(obj: Object, now: datetime.datetime) -> Cells:
+    return [name(obj), age(obj, now)]
+
+
+CREATED = Printer((NAME, CREATED_AT), _created)
+"""Of the built-in kinds that have no columns of their own."""
+NAME_AND_AGE = Printer((NAME, AGE), _name_and_age)
+"""Of custom kinds that state no columns."""

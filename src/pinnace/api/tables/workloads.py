@@ -209,55 +209,47 @@ def _scale(obj: printers.Object, now: datetime.datetime) -> printers.Cells:
     ]
 
 
-PRINTERS = {
-    ("autoscaling", "Scale"): printers.Printer(
-        printers.columns("Name", "Desired:integer", "Available:integer", "Age"), _scale
+SCALE = printers.Printer(printers.columns("Name", "Desired:integer", "Available:integer", "Age"), _scale)
+DEPLOYMENT = printers.Printer(
+    printers.columns("Name", "Ready", "Up-to-date:integer", "Available:integer", "Age", wide=_WIDE), _deployment
+)
+REPLICA_SET = printers.Printer(
+    printers.columns("Name", "Desired:integer", "Current:integer", "Ready:integer", "Age", wide=_WIDE), _replica_set
+)
+REPLICATION_CONTROLLER = printers.Printer(
+    printers.columns("Name", "Desired:integer", "Current:integer", "Ready:integer", "Age", wide=_WIDE),
+    _replication_controller,
+)
+STATEFUL_SET = printers.Printer(printers.columns("Name", "Ready", "Age", wide=("Containers", "Images")), _stateful_set)
+DAEMON_SET = printers.Printer(
+    printers.columns(
+        "Name",
+        "Desired:integer",
+        "Current:integer",
+        "Ready:integer",
+        "Up-to-date:integer",
+        "Available:integer",
+        "Node Selector",
+        "Age",
+        wide=_WIDE,
     ),
-    ("apps", "Deployment"): printers.Printer(
-        printers.columns("Name", "Ready", "Up-to-date:integer", "Available:integer", "Age", wide=_WIDE), _deployment
+    _daemon_set,
+)
+CONTROLLER_REVISION = printers.Printer(
+    printers.columns("Name", "Controller", "Revision:integer", "Age"), _controller_revision
+)
+JOB = printers.Printer(printers.columns("Name", "Status", "Completions", "Duration", "Age", wide=_WIDE), _job)
+CRON_JOB = printers.Printer(
+    printers.columns(
+        "Name", "Schedule", "Timezone", "Suspend:boolean", "Active:integer", "Last Schedule", "Age", wide=_WIDE
     ),
-    ("apps", "ReplicaSet"): printers.Printer(
-        printers.columns("Name", "Desired:integer", "Current:integer", "Ready:integer", "Age", wide=_WIDE), _replica_set
-    ),
-    ("", "ReplicationController"): printers.Printer(
-        printers.columns("Name", "Desired:integer", "Current:integer", "Ready:integer", "Age", wide=_WIDE),
-        _replication_controller,
-    ),
-    ("apps", "StatefulSet"): printers.Printer(
-        printers.columns("Name", "Ready", "Age", wide=("Containers", "Images")), _stateful_set
-    ),
-    ("apps", "DaemonSet"): printers.Printer(
-        printers.columns(
-            "Name",
-            "Desired:integer",
-            "Current:integer",
-            "Ready:integer",
-            "Up-to-date:integer",
-            "Available:integer",
-            "Node Selector",
-            "Age",
-            wide=_WIDE,
-        ),
-        _daemon_set,
-    ),
-    ("apps", "ControllerRevision"): printers.Printer(
-        printers.columns("Name", "Controller", "Revision:integer", "Age"), _controller_revision
-    ),
-    ("batch", "Job"): printers.Printer(
-        printers.columns("Name", "Status", "Completions", "Duration", "Age", wide=_WIDE), _job
-    ),
-    ("batch", "CronJob"): printers.Printer(
-        printers.columns(
-            "Name", "Schedule", "Timezone", "Suspend:boolean", "Active:integer", "Last Schedule", "Age", wide=_WIDE
-        ),
-        _cron_job,
-    ),
-    ("policy", "PodDisruptionBudget"): printers.Printer(
-        printers.columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions:integer", "Age"),
-        _disruption_budget,
-    ),
-    ("autoscaling", "HorizontalPodAutoscaler"): printers.Printer(
-        printers.columns("Name", "Reference", "Targets", "MinPods", "MaxPods:integer", "Replicas:integer", "Age"),
-        _autoscaler,
-    ),
-}
+    _cron_job,
+)
+POD_DISRUPTION_BUDGET = printers.Printer(
+    printers.columns("Name", "Min Available", "Max Unavailable", "Allowed Disruptions:integer", "Age"),
+    _disruption_budget,
+)
+HORIZONTAL_POD_AUTOSCALER = printers.Printer(
+    printers.columns("Name", "Reference", "Targets", "MinPods", "MaxPods:integer", "Replicas:integer", "Age"),
+    _autoscaler,
+)

@@ -1,6 +1,6 @@
 """Admission policies and their bindings (pkg/apis/admissionregistration/validation). Expressions are not compiled."""
 
-from pinnace.api.validation import field, formats, metadata, smaller
+from pinnace.api.validation import field, formats, metadata, webhooks
 
 Fields = field.Fields
 Causes = field.Causes
@@ -142,7 +142,7 @@ def _match_resources(found: Causes, match: Fields, path: str) -> None:
         metadata.label_selector(found, match.get(name), f"{path}.{name}")
     for name in ("resourceRules", "excludeResourceRules"):
         for index, rule in enumerate(field.items(match, name)):
-            smaller.admission_rule(found, rule, f"{path}.{name}[{index}]")
+            webhooks.admission_rule(found, rule, f"{path}.{name}[{index}]")
 
 
 def _binding_spec(found: Causes, spec: Fields) -> None:

@@ -280,20 +280,31 @@ def _host_users(found: Causes, fields: Fields, path: str) -> None:
 # Updates.
 
 
-def update(found: Causes, new: Fields, old: Fields, subresource: str) -> None:
+def update(found: Causes, new: Fields, old: Fields) -> None:
+    if _common_update(found, new, old):
+        _spec_update(found, new["spec"], old["spec"])
+
+
+def update_ephemeral_containers(found: Causes, new: Fields, old: Fields) -> None:
+    _common_update(found, new, old)
+    _ephemeral_update(found, new["spec"], old)
+
+
+def update_resize(found: Causes, new: Fields, old: Fields) -> None:
+    _common_update(found, new, old)
+    _resize(found, new, old)
+
+
+def _common_update(found: Causes, new: Fields, old: Fields) -> bool:
+    """Whether the spec changes."""
     metadata.update(found, new, old)
     _metadata(found, new)
-    is_same_spec = new["spec"] == old["spec"]
-    if not is_same_spec:
+    is_changed = bool(new["spec"] != old["spec"])
+    if is_changed:
         # One that is stored was found good, if perhaps by older rules: whoever leaves it as it is has nothing to mend.
         _spec(found, new)
     _annotation_updates(found, field.part(new["metadata"], "annotations"), field.part(old["metadata"], "annotations"))
-    if subresource == "ephemeralcontainers":
-        _ephemeral_update(found, new["spec"], old)
-    elif subresource == "resize":
-        _resize(found, new, old)
-    elif not is_same_spec:
-        _spec_update(found, new["spec"], old["spec"])
+    return is_changed
 
 
 def _annotation_updates(found: Causes, new: Fields, old: Fields) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.api import defaults, errors, resources
+from pinnace.api import errors, resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import users
 from pinnace.apiserver.http import query
@@ -31,7 +31,7 @@ class Writer:
         context = self.context(resource, metadata.get("namespace", ""), metadata["name"], "create")
         if context.services.store.get(context.key) is not None:
             return False
-        defaults.apply(context.kind, obj)
+        context.kind.rules.defaults(obj)
         try:
             await writing.create(context, obj, _OPTIONS)
         except errors.StatusError as error:
@@ -49,7 +49,7 @@ class Writer:
         def made(present: Object) -> Object | None:
             wanted = make(present)
             if wanted is not None:
-                defaults.apply(context.kind, wanted)
+                context.kind.rules.defaults(wanted)
             return wanted
 
         await writing.update(context, made, _OPTIONS, retries=True)

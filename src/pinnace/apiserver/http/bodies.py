@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pinnace.api import decode, defaults, errors, kinds
+from pinnace.api import decode, errors, kinds
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import negotiate, query
 from pinnace.web import messages
@@ -29,7 +29,7 @@ def decoded(
     for warning in found.warnings:
         if warning not in context.warnings:
             context.warnings.append(warning)
-    defaults.apply(kind, found.obj)
+    kind.rules.defaults(found.obj)
     return found.obj
 
 

@@ -20,20 +20,24 @@ YAML_HEADERS: Headers = (("Content-Type", "application/yaml"), ("Cache-Control",
 # Below this size compressing costs more than sending; upstream's threshold.
 COMPRESS_FROM = 128 * 1024
 COMPRESSION_LEVEL = 1
+# Upstream's bounds: of each text where all together are too long, and of all.
 LONGEST_WARNING = 256
 MOST_WARNINGS = 4096
 
 
 def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
-    """`Warning: 299 - "text"`, each text once, all together at most 4 KiB, as upstream bounds them."""
+    """`Warning: 299 - "text"`, each text once; bounded as upstream bounds them: when all together are too long, each is cut."""
+    texts = [text for text in dict.fromkeys(warnings) if text]
+    if sum(map(len, texts)) > MOST_WARNINGS:
+        texts = [text[:LONGEST_WARNING] for text in texts]
     headers = []
     total = 0
-    for text in dict.fromkeys(warnings):
+    for text in texts:
+        if total >= MOST_WARNINGS:
+            break
+        total += len(text)
         shown = "".join(character if character.isprintable() else " " for character in text)
         shown = shown.replace("\\", "\\\\").replace('"', '\\"')
-        total += len(shown)
-        if total > MOST_WARNINGS:
-            break
         headers.append(("Warning", f'299 - "{shown}"'))
     return headers
 

@@ -89,7 +89,7 @@ def table(
     if include not in _INCLUDABLE:
         raise errors.bad_request(f'unrecognized includeObject value: "{include}"')
     body = tables.table(
-        kind or context.kind,
+        (kind or context.kind).rules.printer,
         items,
         context.services.clock.now(),
         include,

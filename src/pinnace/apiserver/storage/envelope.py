@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import decode, kinds, selectors
+from pinnace.api import decode, kinds
 from pinnace.store import interface
 
 Object = dict[str, Any]
@@ -80,5 +80,5 @@ def fields(kind: kinds.Kind, record: interface.Record) -> dict[str, str]:
     if derived.fields is None:
         obj = derived.object or orjson.loads(record.value)
         derived.labels = obj["metadata"].get("labels") or {}
-        derived.fields = dict(selectors.fields_of(kind, obj))
+        derived.fields = kind.rules.fields.of(obj)
     return derived.fields

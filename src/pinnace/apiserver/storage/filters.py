@@ -53,7 +53,7 @@ def parse(context: contexts.Context, options: query.Query | None = None) -> Filt
     except ValueError as error:
         raise errors.bad_request(str(error)) from None
     try:
-        fields = selectors.FieldSelector.parse(options.text("fieldSelector")).for_kind(context.kind)
+        fields = selectors.FieldSelector.parse(options.text("fieldSelector")).renamed(context.kind.rules.fields.name)
     except ValueError as error:
         raise errors.bad_request(str(error)) from None
     stored = context.kind

@@ -6,6 +6,7 @@ import orjson
 
 from pinnace.api import decode, errors, kinds, selectors
 from pinnace.api.patch import json_patch, merge, strategic
+from pinnace.api.rules import autoscaling
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import bodies, negotiate, query, views
 from pinnace.apiserver.storage import conversion
@@ -15,7 +16,9 @@ from pinnace.web import messages
 
 Object = dict[str, Any]
 
-KIND = kinds.Kind("autoscaling", "v1", "Scale", "", "", True, definition="io.k8s.api.autoscaling.v1.Scale")
+KIND = kinds.Kind(
+    "autoscaling", "v1", "Scale", "", "", True, definition="io.k8s.api.autoscaling.v1.Scale", rules=autoscaling.SCALE
+)
 
 
 def of(kind: kinds.Kind, obj: Object) -> Object:

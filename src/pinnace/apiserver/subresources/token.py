@@ -3,7 +3,8 @@
 import datetime
 from typing import Any
 
-from pinnace.api import errors, kinds, resources
+from pinnace.api import errors, kinds, resources, strategy
+from pinnace.api.rules import authentication
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.authn import tokens
@@ -14,8 +15,6 @@ from pinnace.web import messages
 Object = dict[str, Any]
 
 _DEFAULT_SECONDS = 3600
-_LEAST_SECONDS = 600
-_MOST_SECONDS = 1 << 32
 
 KIND = kinds.Kind(
     "authentication.k8s.io",
@@ -25,6 +24,7 @@ KIND = kinds.Kind(
     "serviceaccount",
     True,
     definition="io.k8s.api.authentication.v1.TokenRequest",
+    rules=authentication.TOKEN_REQUEST,
 )
 
 
@@ -41,7 +41,8 @@ class TokenRequests:
         spec = request.setdefault("spec", {})
         audiences = spec["audiences"] = spec.get("audiences") or list(context.services.settings.api_audiences)
         seconds = spec["expirationSeconds"] = spec.get("expirationSeconds") or _DEFAULT_SECONDS
-        _check(seconds)
+        if wrong := strategy.validate_create(KIND, request):
+            raise errors.invalid(KIND.group, KIND.kind, "", wrong)
         await self._admit(context, request, dry_run=options.dry_run)
         bound = _bound(context, spec.get("boundObjectRef"), account)
         extends = "pod" in bound and set(audiences) <= set(context.services.settings.api_audiences)
@@ -67,17 +68,6 @@ class TokenRequests:
         )
         await context.services.admission.mutate(attributes)
         await context.services.admission.validate(attributes)
-
-
-def _check(seconds: int) -> None:
-    why = ""
-    if seconds < _LEAST_SECONDS:
-        why = "may not specify a duration less than 10 minutes"
-    elif seconds > _MOST_SECONDS:
-        why = "may not specify a duration larger than 2^32 seconds"
-    if why:
-        cause = errors.Cause("FieldValueInvalid", f"Invalid value: {seconds}: {why}", "spec.expirationSeconds")
-        raise errors.invalid("authentication.k8s.io", "TokenRequest", "", [cause])
 
 
 def _bound(context: contexts.Context, reference: Object | None, account: Object) -> dict[str, Object]:

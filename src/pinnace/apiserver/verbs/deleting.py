@@ -24,27 +24,7 @@ Policy = Literal["", "Background", "Foreground", "Orphan"]
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 _ATTEMPTS = 100
-_DEFAULT_GRACE = 30
 _POLICIES = ("Background", "Foreground", "Orphan")
-
-# Their dependents stay unless the client says otherwise, as in their first versions.
-_ORPHAN_BY_DEFAULT = frozenset({("", "replicationcontrollers"), ("batch", "jobs")})
-# Answered by the object itself; other kinds by a Status.
-_RETURNS_OBJECT = frozenset(
-    {
-        ("", "persistentvolumeclaims"),
-        ("", "persistentvolumes"),
-        ("", "pods"),
-        ("", "podtemplates"),
-        ("", "resourcequotas"),
-        ("", "serviceaccounts"),
-        ("", "services"),
-        ("storage.k8s.io", "csidrivers"),
-        ("storage.k8s.io", "csinodes"),
-        ("storage.k8s.io", "storageclasses"),
-        ("storage.k8s.io", "volumeattachments"),
-    }
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -241,16 +221,14 @@ def plan(kind: kinds.Kind, obj: Object, wanted: Options, now: datetime.datetime)
         metadata["finalizers"] = metadata_finalizers
     else:
         metadata.pop("finalizers", None)
-    grace = _grace(kind, obj, wanted)
-    if (kind.group, kind.plural) == ("", "namespaces"):
-        obj.setdefault("status", {})["phase"] = "Terminating"
-        is_kept = bool(metadata_finalizers or (obj.get("spec") or {}).get("finalizers"))
-    else:
-        is_kept = bool(metadata_finalizers or grace)
-    if not is_kept:
+    rules = kind.rules.deletion
+    grace = rules.grace(obj, wanted.grace_period_seconds)
+    if rules.phase:
+        obj.setdefault("status", {})["phase"] = rules.phase
+    if not metadata_finalizers and not grace and not rules.is_held(obj):
         return Remove()
     _mark(metadata, grace, now)
-    if (kind.group, kind.plural) == ("", "namespaces"):
+    if rules.phase:
         metadata.pop("deletionGracePeriodSeconds", None)
     return Nothing() if _essence(obj) == before else Mark(obj)
 
@@ -281,22 +259,6 @@ def _mark(metadata: Object, grace: int, now: datetime.datetime) -> None:
         metadata["generation"] += 1
 
 
-def _grace(kind: kinds.Kind, obj: Object, wanted: Options) -> int:
-    """Seconds; only pods take time to stop, and only once a node has them."""
-    if (kind.group, kind.plural) != ("", "pods"):
-        return 0
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
-    if not spec.get("nodeName") or status.get("phase") in ("Failed", "Succeeded"):
-        return 0
-    stated = spec.get("terminationGracePeriodSeconds", _DEFAULT_GRACE)
-    asked = int(stated if wanted.grace_period_seconds is None else wanted.grace_period_seconds)
-    asked = 1 if asked < 0 else asked
-    running = obj["metadata"].get("deletionGracePeriodSeconds")
-    if obj["metadata"].get("deletionTimestamp") is not None and running is not None:
-        return min(asked, running) if wanted.grace_period_seconds is not None else int(running)
-    return asked
-
-
 def _finalizers(kind: kinds.Kind, metadata: Object, wanted: Options) -> list[str]:
     """The finalizers, with those that stand for a deletion policy put right."""
     present = list(metadata.get("finalizers") or [])
@@ -317,7 +279,7 @@ def _wants_orphans(kind: kinds.Kind, present: list[str], wanted: Options) -> boo
         return wanted.policy == "Orphan"
     if ORPHAN in present:
         return True
-    return FOREGROUND not in present and (kind.group, kind.plural) in _ORPHAN_BY_DEFAULT
+    return FOREGROUND not in present and kind.rules.deletion.orphans_by_default
 
 
 def _wants_foreground(present: list[str], wanted: Options) -> bool:
@@ -333,7 +295,7 @@ def answer(kind: kinds.Kind, deleted: Deleted, wanted: Options) -> tuple[int, by
     if not deleted.is_gone:
         # Not for policies: upstream says it to those alone who ask in the old way.
         return (202 if wanted.orphan_dependents is False else 200), deleted.value
-    if (kind.group, kind.plural) in _RETURNS_OBJECT:
+    if kind.rules.deletion.returns_object:
         return 200, deleted.value
     metadata = orjson.loads(deleted.value)["metadata"]
     details = {"name": metadata["name"], "group": kind.group, "kind": kind.plural, "uid": metadata.get("uid", "")}

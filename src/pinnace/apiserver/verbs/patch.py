@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from pinnace.api import decode, defaults, errors, managed_fields, repair
+from pinnace.api import decode, errors, managed_fields, repair
 from pinnace.api.patch import json_patch, merge, strategic
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import bodies, negotiate, patch_errors, query, views
@@ -39,7 +39,7 @@ async def patch(context: contexts.Context) -> messages.Answer:
 
 def _check_media(context: contexts.Context, media: str) -> None:
     """Custom resources have no strategic merge: nothing says what merges how."""
-    offered = (JSON, MERGE, APPLY) if not context.kind.definition else (JSON, MERGE, APPLY, STRATEGIC)
+    offered = (JSON, MERGE, APPLY, STRATEGIC) if context.kind.rules.merges_strategically else (JSON, MERGE, APPLY)
     if media not in offered:
         raise negotiate.unsupported(offered)
 
@@ -85,7 +85,7 @@ def _converted(context: contexts.Context, change: _Change, changed: Any, options
     if warnings and is_strict:
         raise patch_errors.strict(change.value, changed, warnings, is_strategic=is_strategic)
     context.warnings += [warning for warning in warnings if warning not in context.warnings]
-    defaults.apply(context.kind, found.obj)
+    context.kind.rules.defaults(found.obj)
     bodies.check_name(context, found.obj)
     return found.obj
 
@@ -155,5 +155,5 @@ def _applied(context: contexts.Context, live: Object | None, config: Object, opt
         api_version=context.kind.api_version,
         subresource=context.subresource,
     )
-    defaults.apply(context.kind, merged)
+    context.kind.rules.defaults(merged)
     return merged

@@ -6,22 +6,6 @@ from pinnace.apiserver.http import bodies, query, views
 from pinnace.apiserver.verbs import writing
 from pinnace.web import messages
 
-# What a PUT to a name that is free creates; everything else answers NotFound.
-CREATABLE = frozenset(
-    {
-        ("", "endpoints"),
-        ("", "events"),
-        ("", "limitranges"),
-        ("", "services"),
-        ("coordination.k8s.io", "leases"),
-        ("events.k8s.io", "events"),
-        ("rbac.authorization.k8s.io", "clusterrolebindings"),
-        ("rbac.authorization.k8s.io", "clusterroles"),
-        ("rbac.authorization.k8s.io", "rolebindings"),
-        ("rbac.authorization.k8s.io", "roles"),
-    }
-)
-
 
 async def update(context: contexts.Context) -> messages.Answer:
     options = query.write_options(context.query, "UpdateOptions")
@@ -43,7 +27,7 @@ async def update(context: contexts.Context) -> messages.Answer:
 
 
 def may_create(context: contexts.Context) -> bool:
-    return not context.subresource and (context.kind.group, context.kind.plural) in CREATABLE
+    return not context.subresource and context.kind.rules.creates_on_update
 
 
 def _wanted(context: contexts.Context, data: bytes, options: query.WriteOptions) -> bodies.Object:

@@ -1,7 +1,7 @@
 """The middle of every write: from a decoded object to stored bytes.
 
 `create` and `update` are the only roads into the store for objects of clients; verbs and subresources differ in how they
-come to the object. Order, as upstream: mutating admission, the kind's strategy, validation, validating admission, managed fields, one
+come to the object. Order, as upstream: mutating admission, the kind's strategy, validating admission, managed fields, one
 commit. Whatever a plug-in reserved is given back when the commit does not happen.
 """
 
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.api import errors, kinds, managed_fields, strategy, validation
+from pinnace.api import errors, kinds, managed_fields, strategy
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.http import query
@@ -26,26 +26,6 @@ _SUFFIX_LENGTH = 5
 _LONGEST_BASE = 63 - _SUFFIX_LENGTH
 _NAME_ATTEMPTS = 8
 _UPDATE_ATTEMPTS = 100
-
-# These must name the resourceVersion that they replace.
-_CONDITIONAL_ONLY = frozenset(
-    {
-        ("coordination.k8s.io", "leases"),
-        ("policy", "poddisruptionbudgets"),
-        ("node.k8s.io", "runtimeclasses"),
-        ("storage.k8s.io", "csidrivers"),
-        ("storage.k8s.io", "csinodes"),
-        ("storage.k8s.io", "volumeattachments"),
-        ("apiextensions.k8s.io", "customresourcedefinitions"),
-        ("apiregistration.k8s.io", "apiservices"),
-        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
-        ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
-        ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
-        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
-        ("networking.k8s.io", "ipaddresses"),
-        ("networking.k8s.io", "servicecidrs"),
-    }
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,6 +54,7 @@ async def create(
         await services.admission.mutate(attributes)
         strategy.prepare_create(kind, obj)
         _raise_invalid(kind, required_name(kind, obj), _wrong_new(context, obj))
+        context.warnings += kind.rules.warnings(obj, None, context.subresource)
         await services.admission.validate(attributes)
         value = await _insert(context, obj, options)
         landed = not options.dry_run
@@ -209,7 +190,7 @@ def _check_preconditions(
     if version and version != "0":
         if version != str(record.mod_revision):
             raise context.conflict()
-    elif (context.kind.group, context.kind.plural) in _CONDITIONAL_ONLY:
+    elif context.kind.rules.is_conditional_only:
         cause = errors.Cause(
             "FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion"
         )
@@ -235,7 +216,8 @@ async def _replace(
     try:
         await services.admission.mutate(attributes)
         strategy.prepare_update(kind, new, old, context.subresource)
-        _raise_invalid(kind, context.name, _wrong(context, new, old))
+        _raise_invalid(kind, context.name, strategy.validate_update(kind, new, old, context.subresource))
+        context.warnings += kind.rules.warnings(new, old, context.subresource)
         await services.admission.validate(attributes)
         if is_unchanged(new, old):
             return Written(conversion.value(kind, record))
@@ -250,12 +232,6 @@ async def _replace(
         return Written(conversion.value(kind, written))
     finally:
         await attributes.settle(landed=landed)
-
-
-def _wrong(context: contexts.Context, new: Object, old: Object) -> list[errors.Cause]:
-    if context.subresource == "status":
-        return validation.update_status(context.kind, new, old)
-    return validation.update(context.kind, new, old, context.subresource)
 
 
 def _carry_over(new: Object, old: Object) -> None:
@@ -290,9 +266,7 @@ def is_finished(kind: kinds.Kind, new: Object, old: Object) -> bool:
     """Whether this update takes away the last thing that kept a deleted object."""
     if new["metadata"].get("finalizers") or old["metadata"].get("deletionTimestamp") is None:
         return False
-    if (kind.group, kind.plural) == ("", "namespaces"):
-        return not (new.get("spec") or {}).get("finalizers")
-    return not old["metadata"].get("deletionGracePeriodSeconds")
+    return not old["metadata"].get("deletionGracePeriodSeconds") and not kind.rules.deletion.is_held(new)
 
 
 def _attributes(
@@ -346,10 +320,10 @@ def _track_new(context: contexts.Context, obj: Object, options: query.WriteOptio
 
 def _wrong_new(context: contexts.Context, obj: Object) -> list[errors.Cause]:
     kind = context.kind
-    content = memo.pod_content(obj) if (kind.group, kind.kind) == ("", "Pod") else None
+    content = memo.pod_content(obj) if kind.rules.are_alike else None
     if content is None:
-        return validation.create(kind, obj)
-    return context.services.wrong_with_new_pods.get((), content, lambda: validation.create(kind, obj))
+        return strategy.validate_create(kind, obj)
+    return context.services.wrong_with_new_pods.get((), content, lambda: strategy.validate_create(kind, obj))
 
 
 def _raise_invalid(kind: kinds.Kind, name: str, causes: list[errors.Cause]) -> None:
