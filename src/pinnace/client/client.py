@@ -44,6 +44,12 @@ class ApiError(Exception):
         return str(self.status.get("reason", ""))
 
     @property
+    def is_namespace_going(self) -> bool:
+        """Nothing new is made in a namespace that is being deleted."""
+        causes = (self.status.get("details") or {}).get("causes") or ()
+        return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+    @property
     def retry_after_seconds(self) -> float:
         """How long the server asks to wait before the next try; 0 when it does not say."""
         return float((self.status.get("details") or {}).get("retryAfterSeconds") or 0)

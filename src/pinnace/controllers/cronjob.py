@@ -5,6 +5,7 @@ refuses a second one for the same time. Guarantees: of several times that were m
 none that is older than startingDeadlineSeconds; under Forbid no Job starts while the list of active ones names another.
 """
 
+import dataclasses
 import datetime
 import zoneinfo
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ class _Sync:
         if due is not None:
             self._start(due)
         else:
-            self._result += self._update_status(self._status, self._active)
+            self._result += _update_status(self._cron_job, self._status, self._active)
         return self._result
 
     # -- what has become of its jobs
@@ -104,8 +105,8 @@ class _Sync:
             name,
             uid=uid,
             propagation_policy="Background",
-            then=lambda _: [actions.normal(self._cron_job, "SuccessfulDelete", f"Deleted job {name}")],
-            on_error=lambda error: [actions.warning(self._cron_job, "FailedDelete", f"Deleted job: {error}")],
+            then=(actions.normal(self._cron_job, "SuccessfulDelete", f"Deleted job {name}"),),
+            on_error=(actions.warning(self._cron_job, "FailedDelete", f"Deleted job: {actions.ERROR}"),),
         )
 
     def _drop(self, uid: str) -> None:
@@ -200,22 +201,16 @@ class _Sync:
                 self._active = [*self._active, _reference(present)]
             elif not objects.is_controlled_by(present, self._cron_job):
                 status = self._status
-            self._result += self._update_status(status, self._active)
+            self._result += _update_status(self._cron_job, status, self._active)
             return
-
-        def made(answer: Object) -> Sequence[actions.Action]:
-            told = actions.normal(self._cron_job, "SuccessfulCreate", f"Created job {objects.name_of(answer)}")
-            return [told, *self._update_status(status, [*self._active, _reference(answer)])]
 
         self._result.append(
             actions.Create(
                 resources.JOBS,
                 objects.namespace_of(self._cron_job),
                 self._job_for(due),
-                then=made,
-                on_error=lambda error: [
-                    actions.warning(self._cron_job, "FailedCreate", f"Error creating job: {error}")
-                ],
+                then=_Started(self._cron_job, status, tuple(self._active)),
+                on_error=(actions.warning(self._cron_job, "FailedCreate", f"Error creating job: {actions.ERROR}"),),
             )
         )
 
@@ -247,13 +242,27 @@ class _Sync:
             "spec": template["spec"],
         }
 
-    def _update_status(self, status: Object, active: Sequence[Object]) -> list[actions.Action]:
-        wanted = {field: value for field, value in status.items() if field != "active"}
-        if active:
-            wanted["active"] = list(active)
-        if objects.is_same(wanted, self._cron_job.get("status") or {}):
-            return []
-        return [actions.Update(resources.CRON_JOBS, {**self._cron_job, "status": wanted}, subresource="status")]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Started:
+    """The status names the Job that was just made."""
+
+    cron_job: Object
+    status: Object
+    active: tuple[Object, ...]
+
+    def follow(self, answer: Object) -> Sequence[actions.Action]:
+        told = actions.normal(self.cron_job, "SuccessfulCreate", f"Created job {objects.name_of(answer)}")
+        return [told, *_update_status(self.cron_job, self.status, [*self.active, _reference(answer)])]
+
+
+def _update_status(cron_job: Object, status: Object, active: Sequence[Object]) -> list[actions.Action]:
+    wanted = {field: value for field, value in status.items() if field != "active"}
+    if active:
+        wanted["active"] = list(active)
+    if objects.is_same(wanted, cron_job.get("status") or {}):
+        return []
+    return [actions.Update(resources.CRON_JOBS, {**cron_job, "status": wanted}, subresource="status")]
 
 
 def _reference(each: Object) -> Object:

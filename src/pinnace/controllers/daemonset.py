@@ -5,6 +5,7 @@ affinity on the node's name and placed by the scheduler. Guarantees: at most one
 surge; a rolling update takes at most maxUnavailable pods away, counting nodes whose pod is not available anyway.
 """
 
+import dataclasses
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -100,7 +101,7 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     number = revisions.number_of(history[-1]) + 1 if history else 1
     if not same:
         made = revisions.make(daemon, resources.DAEMON_SETS, number, hash_label=revisions.POD_LABEL)
-        return [actions.Create(resources.CONTROLLER_REVISIONS, key[0], made, on_error=_collide(view, daemon, made))]
+        return revisions.record(view, daemon, resources.DAEMON_SETS, made)
     update = same[-1]
     if update is not history[-1]:
         patch = {"revision": number}
@@ -122,17 +123,6 @@ def _relabelled(pods: Sequence[Object], same: Sequence[Object]) -> list[actions.
         if objects.labels_of(pod).get(revisions.POD_LABEL) in doubles and not objects.is_deleting(pod)
     ]
     return [actions.Batch(patches)] if patches else []
-
-
-def _collide(view: views.View, daemon: Object, made: Object) -> actions.OnError:
-    def follow(error: Exception) -> Sequence[actions.Action]:
-        if view.get(resources.CONTROLLER_REVISIONS, *objects.key_of(made)) is None:
-            return ()
-        status = objects.status_of(daemon)
-        status = {**status, "collisionCount": (status.get("collisionCount") or 0) + 1}
-        return [actions.Update(resources.DAEMON_SETS, {**daemon, "status": status}, subresource="status")]
-
-    return follow
 
 
 def node_of(pod: Object) -> str:
@@ -196,9 +186,8 @@ class _Sync:
     def plan(self) -> list[actions.Action]:
         result: list[actions.Action] = []
         if not objects.is_deleting(self._daemon):
-            result += self._place()
-            if not result:
-                result += self._roll()
+            moves = self._place() or self._roll()
+            result += [actions.Attempt(moves)] if moves else []
         result += self._update_status()
         live = {self._hash_of(pod) for pod in self._pods} | {self._hash}
         names = {objects.name_of(each) for each in self._history if hash_of(each) in live}
@@ -297,7 +286,7 @@ class _Sync:
         if generation is not None:
             tags[POD_TEMPLATE_GENERATION] = generation
         made = {**pod, "metadata": {**pod["metadata"], "labels": tags}, "spec": made_spec}
-        return actions.Create(create.resource, create.namespace, made, then=create.then, on_error=create.on_error)
+        return dataclasses.replace(create, obj=made)
 
     # -- rolling update
 

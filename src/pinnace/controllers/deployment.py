@@ -12,7 +12,7 @@ from typing import Any
 
 from pinnace.api import resources
 from pinnace.client import client
-from pinnace.controllers import replicaset, rollback, rollout, templates
+from pinnace.controllers import rollback, rollout, templates
 from pinnace.controllers.framework import actions, claims, hashing, loop, objects
 from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
@@ -140,6 +140,7 @@ class _Rollout:
         self._revision = str(max((templates.revision_of(each.before) for each in self._old), default=0) + 1)
         self._conditions: list[Object] = list(objects.status_of(deployment).get("conditions") or ())
         self._annotations = dict(objects.annotations_of(deployment))
+        self._collisions: int | None = objects.status_of(deployment).get("collisionCount")
         self._writes: list[actions.Action] = []
 
     @property
@@ -302,20 +303,18 @@ class _Rollout:
     def _create_new(self, replicas: int) -> None:
         made = self._make_new(replicas)
         name = objects.name_of(made)
-
-        def created(_: Object) -> Sequence[actions.Action]:
-            if replicas <= 0:
-                return ()
-            message = f"Scaled up replica set {name} from 0 to {replicas}"
-            return [actions.normal(self._deployment, "ScalingReplicaSet", message)]
-
+        if self._view.get(resources.REPLICA_SETS, *objects.key_of(made)) is not None:
+            # Another template's ReplicaSet, or somebody else's, has the name: the next hash counts one collision more.
+            self._collisions = (self._collisions or 0) + 1
+            return
+        message = f"Scaled up replica set {name} from 0 to {replicas}"
         self._writes.append(
             actions.Create(
                 resources.REPLICA_SETS,
                 objects.namespace_of(self._deployment),
                 made,
-                then=created,
-                on_error=lambda error: self._not_created(name, error),
+                then=(actions.normal(self._deployment, "ScalingReplicaSet", message),) if replicas > 0 else (),
+                on_error=_NotCreated(self._deployment, name, self._now),
             )
         )
         self._new = _as_set(made)
@@ -326,8 +325,7 @@ class _Rollout:
 
     def _make_new(self, replicas: int) -> Object:
         deployment, spec = self._deployment, self._deployment["spec"]
-        collisions = objects.status_of(deployment).get("collisionCount") or 0
-        digest = hashing.template_hash(spec["template"], collisions)
+        digest = hashing.template_hash(spec["template"], self._collisions or 0)
         template_metadata = spec["template"].get("metadata") or {}
         labels = {**(template_metadata.get("labels") or {}), templates.HASH_LABEL: digest}
         selector = spec["selector"]
@@ -358,59 +356,14 @@ class _Rollout:
             "spec": made_spec,
         }
 
-    def _not_created(self, name: str, error: client.ApiError) -> Sequence[actions.Action]:
-        deployment = self._deployment
-        if isinstance(error, client.AlreadyExists):
-            return self._collided(name)
-        if replicaset.is_namespace_going(error):
-            return ()
-        message = f'Failed to create new replica set "{name}": {error}'
-        self._conditions = list(objects.status_of(deployment).get("conditions") or ())
-        if has_deadline(deployment):
-            self._set_condition("Progressing", "False", "ReplicaSetCreateError", message)
-        status = {**objects.status_of(deployment), "conditions": self._conditions}
-        return [
-            actions.warning(deployment, "ReplicaSetCreateError", message),
-            *self._update_status(status, objects.annotations_of(deployment)),
-        ]
-
-    def _collided(self, name: str) -> Sequence[actions.Action]:
-        """Someone else's ReplicaSet has the name: the next hash counts one collision more. One that is ours, and merely not in
-        the cache yet, will be found by the next plan."""
-        deployment = self._deployment
-        there = self._view.get(resources.REPLICA_SETS, objects.namespace_of(deployment), name)
-        if there is None:
-            return ()
-        if objects.is_controlled_by(there, deployment) and templates.is_same(
-            there["spec"]["template"], deployment["spec"]["template"]
-        ):
-            return ()
-        status = objects.status_of(deployment)
-        status = {**status, "collisionCount": (status.get("collisionCount") or 0) + 1}
-        return self._update_status(status, objects.annotations_of(deployment))
-
     # -- conditions and status
 
     def _condition(self, kind: str) -> Object | None:
         return objects.find_condition(self._conditions, kind)
 
     def _set_condition(self, kind: str, status: str, reason: str, message: str, *, is_touched: bool = False) -> None:
-        """Unchanged status and reason leave it alone, but for `is_touched`: then its update time moves."""
-        present = self._condition(kind)
-        if present and present["status"] == status and present.get("reason") == reason and not is_touched:
-            return
-        stamp = clock.rfc3339(self._now)
-        since = present["lastTransitionTime"] if present and present["status"] == status else stamp
-        self._conditions = [each for each in self._conditions if each["type"] != kind]
-        self._conditions.append(
-            {
-                "type": kind,
-                "status": status,
-                "lastUpdateTime": stamp,
-                "lastTransitionTime": since,
-                "reason": reason,
-                "message": message,
-            }
+        self._conditions = _with_condition(
+            self._conditions, self._now, kind, status, reason, message, is_touched=is_touched
         )
 
     def _drop_condition(self, kind: str) -> None:
@@ -424,7 +377,7 @@ class _Rollout:
             self._note_failure()
         if self._conditions:
             status["conditions"] = self._conditions
-        writes = self._update_status(status, self._annotations)
+        writes = _update_status(self._deployment, status, self._annotations)
         result += writes
         if not writes and estimates_progress:
             result += self._check_again(status)
@@ -446,16 +399,15 @@ class _Rollout:
                 "metadata": {**each.before["metadata"], "annotations": each.annotations},
                 "spec": spec,
             }
-            told = []
+            told: tuple[actions.Action, ...] = ()
             if each.replicas != before:
                 direction = "up" if each.replicas > before else "down"
                 name = objects.name_of(each.before)
                 message = f"Scaled {direction} replica set {name} from {before} to {each.replicas}"
-                told = [actions.normal(self._deployment, "ScalingReplicaSet", message)]
-            yield actions.Update(resources.REPLICA_SETS, updated, then=lambda _, told=told: told)  # type: ignore[misc]
+                told = (actions.normal(self._deployment, "ScalingReplicaSet", message),)
+            yield actions.Update(resources.REPLICA_SETS, updated, then=told)
 
     def _status(self) -> Object:
-        before = objects.status_of(self._deployment)
         available = self._sum("availableReplicas")
         if available >= self._limits.replicas - self._limits.max_unavailable:
             self._set_condition("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
@@ -475,8 +427,8 @@ class _Rollout:
             **{field: count for field, count in counts.items() if count},
             "terminatingReplicas": self._sum("terminatingReplicas"),
         }
-        if before.get("collisionCount") is not None:
-            status["collisionCount"] = before["collisionCount"]
+        if self._collisions is not None:
+            status["collisionCount"] = self._collisions
         return status
 
     def _sum(self, field: str) -> int:
@@ -550,13 +502,64 @@ class _Rollout:
                 return
         self._drop_condition("ReplicaFailure")
 
-    def _update_status(self, status: Object, annotations: Any) -> list[actions.Action]:
-        before = self._deployment
-        if objects.is_same_status(status, before.get("status")) and annotations == objects.annotations_of(before):
-            return []
-        metadata = {**before["metadata"], "annotations": annotations}
-        updated = {**before, "metadata": metadata, "status": status}
-        return [actions.Update(resources.DEPLOYMENTS, updated, subresource="status")]
+
+def _with_condition(
+    conditions: Sequence[Object],
+    now: datetime.datetime,
+    kind: str,
+    status: str,
+    reason: str,
+    message: str,
+    *,
+    is_touched: bool = False,
+) -> list[Object]:
+    """Unchanged status and reason leave it alone, but for `is_touched`: then its update time moves."""
+    present = objects.find_condition(conditions, kind)
+    if present and present["status"] == status and present.get("reason") == reason and not is_touched:
+        return list(conditions)
+    stamp = clock.rfc3339(now)
+    since = present["lastTransitionTime"] if present and present["status"] == status else stamp
+    made = {
+        "type": kind,
+        "status": status,
+        "lastUpdateTime": stamp,
+        "lastTransitionTime": since,
+        "reason": reason,
+        "message": message,
+    }
+    return [*(each for each in conditions if each["type"] != kind), made]
+
+
+def _update_status(deployment: Object, status: Object, annotations: Object) -> list[actions.Action]:
+    if objects.is_same_status(status, deployment.get("status")) and annotations == objects.annotations_of(deployment):
+        return []
+    metadata = {**deployment["metadata"], "annotations": annotations}
+    updated = {**deployment, "metadata": metadata, "status": status}
+    return [actions.Update(resources.DEPLOYMENTS, updated, subresource="status")]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _NotCreated:
+    """The status says why there is no new ReplicaSet. One that has the name already will be found by the next plan."""
+
+    deployment: Object
+    name: str
+    now: datetime.datetime
+
+    def follow(self, error: client.ApiError) -> Sequence[actions.Action]:
+        if isinstance(error, client.AlreadyExists):
+            return ()
+        message = f'Failed to create new replica set "{self.name}": {error}'
+        status = objects.status_of(self.deployment)
+        if has_deadline(self.deployment):
+            conditions = _with_condition(
+                status.get("conditions") or (), self.now, "Progressing", "False", "ReplicaSetCreateError", message
+            )
+            status = {**status, "conditions": conditions}
+        return [
+            actions.warning(self.deployment, "ReplicaSetCreateError", message),
+            *_update_status(self.deployment, status, dict(objects.annotations_of(self.deployment))),
+        ]
 
 
 def _picture(each: _Set) -> rollout.Revision:

@@ -44,9 +44,9 @@ def _creation(pod: Object, name: str, template: Object) -> actions.Create:
         resources.PERSISTENT_VOLUME_CLAIMS,
         namespace,
         made,
-        on_error=lambda error: [
-            actions.warning(pod, "EphemeralVolumeCreationFailed", f"create PVC {namespace}/{name}: {error}")
-        ],
+        on_error=(
+            actions.warning(pod, "EphemeralVolumeCreationFailed", f"create PVC {namespace}/{name}: {actions.ERROR}"),
+        ),
     )
 
 

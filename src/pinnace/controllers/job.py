@@ -169,9 +169,9 @@ class _Sync:
         end = self._end()
         result: list[actions.Action] = []
         if end is not None:
-            result += self._delete(self._active, keeps_count=True)
+            result += _attempted(self._delete(self._active, keeps_count=True))
         elif not objects.is_deleting(self._job):
-            result += self._manage()
+            result += _attempted(self._manage())
             end = self._completion()
             if end is None:
                 self._note_suspension()
@@ -381,8 +381,7 @@ class _Sync:
         result: list[actions.Action] = []
         if not objects.is_same_status(status, self._before):
             updated = {**self._job, "status": status}
-            events = tuple(self._events)
-            result.append(actions.Update(resources.JOBS, updated, subresource="status", then=lambda _: events))
+            result.append(actions.Update(resources.JOBS, updated, subresource="status", then=tuple(self._events)))
         elif self._to_untrack():
             # Only now: what is about to lose its finalizer is in the status that everybody can read.
             result.append(actions.Batch([_remove_finalizer(pod) for pod in self._to_untrack()]))
@@ -441,6 +440,11 @@ class _Sync:
         if self._spec.get("backoffLimitPerIndex") is not None:
             status["failedIndexes"] = job_rules.format_indexes(self._failed_indexes)
         return status
+
+
+def _attempted(moves: Sequence[actions.Action]) -> list[actions.Action]:
+    """Pods that cannot be made or deleted must not keep finished ones from being counted."""
+    return [actions.Attempt(moves)] if moves else []
 
 
 def _with_index(pod: Object, job_name: str, index: int) -> Object:

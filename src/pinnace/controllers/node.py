@@ -113,7 +113,7 @@ def _mark_unknown(node: Object, now: datetime.datetime) -> list[actions.Action]:
         return []
     told = actions.normal(node, "NodeNotReady", f"Node {objects.name_of(node)} status is now: NodeNotReady")
     updated = {**node, "status": {**status, "conditions": conditions}}
-    return [actions.Update(resources.NODES, updated, subresource="status", then=lambda _: [told])]
+    return [actions.Update(resources.NODES, updated, subresource="status", then=(told,))]
 
 
 def _taint(view: views.View, node: Object, now: datetime.datetime) -> list[actions.Action]:
@@ -177,7 +177,7 @@ def _mark_pods(view: views.View, node: Object, now: datetime.datetime) -> list[a
                 {"metadata": {"uid": objects.uid_of(pod)}, "status": {"conditions": [condition]}},
                 kind="strategic",
                 subresource="status",
-                then=lambda _, told=told: [told],  # type: ignore[misc]
+                then=(told,),
                 is_optional=True,
             )
         )

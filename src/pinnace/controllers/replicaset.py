@@ -80,21 +80,31 @@ def _manage(
 ) -> list[actions.Action]:
     missing = _wanted(replica_set) - len(pods)
 
-    def failed(reason: str) -> actions.OnError:
-        def follow(error: client.ApiError) -> Sequence[actions.Action]:
-            failure = {"reason": reason, "message": str(error)}
-            return _update_status(kind, replica_set, _status(kind, replica_set, pods, terminating, failure, now))
-
-        return follow
-
     if missing > 0:
         creations = [create_pod(replica_set, kind.resource) for _ in range(min(missing, BURST))]
-        return [actions.Batch(creations, on_error=failed("FailedCreate"))]
+        return [actions.Batch(creations, on_error=_Failed("FailedCreate", kind, replica_set, pods, terminating, now))]
     if missing < 0:
         victims = choose_victims(pods, _related_pods(kind, view, replica_set), min(-missing, BURST), now)
         deletions = [delete_pod(replica_set, pod) for pod in victims]
-        return [actions.Batch(deletions, on_error=failed("FailedDelete"))]
+        return [actions.Batch(deletions, on_error=_Failed("FailedDelete", kind, replica_set, pods, terminating, now))]
     return []
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Failed:
+    """The status says why there are not as many pods as asked for."""
+
+    reason: str
+    kind: Kind
+    replica_set: Object
+    pods: Sequence[Object]
+    terminating: int
+    now: datetime.datetime
+
+    def follow(self, error: client.ApiError) -> Sequence[actions.Action]:
+        failure = {"reason": self.reason, "message": str(error)}
+        status = _status(self.kind, self.replica_set, self.pods, self.terminating, failure, self.now)
+        return _update_status(self.kind, self.replica_set, status)
 
 
 def _wanted(replica_set: Object) -> int:
@@ -103,17 +113,12 @@ def _wanted(replica_set: Object) -> int:
 
 def create_pod(owner: Object, resource: resources.Resource) -> actions.Create:
     """Creation of a pod from `owner`'s template, with upstream's events."""
-
-    def refused(error: client.ApiError) -> Sequence[actions.Action]:
-        # In a namespace that is going every creation fails: nobody needs to be told.
-        return () if is_namespace_going(error) else [actions.warning(owner, "FailedCreate", f"Error creating: {error}")]
-
     return actions.Create(
         resource=resources.PODS,
         namespace=objects.namespace_of(owner),
         obj=objects.pod_from_template(owner["spec"]["template"], owner, resource),
-        then=lambda pod: [actions.normal(owner, "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")],
-        on_error=refused,
+        then=(actions.normal(owner, "SuccessfulCreate", f"Created pod: {actions.NAME}"),),
+        on_error=(actions.warning(owner, "FailedCreate", f"Error creating: {actions.ERROR}"),),
     )
 
 
@@ -124,14 +129,9 @@ def delete_pod(owner: Object, pod: Object) -> actions.Delete:
         namespace=objects.namespace_of(pod),
         name=name,
         uid=objects.uid_of(pod),
-        then=lambda _: [actions.normal(owner, "SuccessfulDelete", f"Deleted pod: {name}")],
-        on_error=lambda error: [actions.warning(owner, "FailedDelete", f"Error deleting: {error}")],
+        then=(actions.normal(owner, "SuccessfulDelete", f"Deleted pod: {name}"),),
+        on_error=(actions.warning(owner, "FailedDelete", f"Error deleting: {actions.ERROR}"),),
     )
-
-
-def is_namespace_going(error: client.ApiError) -> bool:
-    causes = (error.status.get("details") or {}).get("causes") or ()
-    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
 def _related_pods(kind: Kind, view: views.View, replica_set: Object) -> list[Object]:

@@ -56,4 +56,4 @@ def _give_up(deployment: Object, reason: str, message: str) -> list[actions.Acti
 def _updated(deployment: Object, annotations: Any, *told: actions.Record) -> actions.Update:
     kept = {key: value for key, value in annotations.items() if key != templates.ROLLBACK_TO}
     metadata = {**deployment["metadata"], "annotations": kept}
-    return actions.Update(resources.DEPLOYMENTS, {**deployment, "metadata": metadata}, then=lambda _: told)
+    return actions.Update(resources.DEPLOYMENTS, {**deployment, "metadata": metadata}, then=told)

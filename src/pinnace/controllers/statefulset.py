@@ -47,23 +47,12 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     number = revisions.number_of(newest) + 1 if newest else 1
     same = revisions.find_same(stateful, history)
     if not same:
-        return _create_revision(view, stateful, number)
+        made = revisions.make(stateful, resources.STATEFUL_SETS, number)
+        return revisions.record(view, stateful, resources.STATEFUL_SETS, made)
     update = same[-1]
     if update is not newest:
         return [revisions.renumbered(update, number)]
     return _Sync(view, stateful, claimed.objects, history, update, now).plan()
-
-
-def _create_revision(view: views.View, stateful: Object, number: int) -> list[actions.Action]:
-    made = revisions.make(stateful, resources.STATEFUL_SETS, number)
-    key = objects.key_of(made)
-    present = view.get(resources.CONTROLLER_REVISIONS, *key)
-    if present is not None:
-        # The name is taken by another template: the next hash counts one collision more.
-        status = objects.status_of(stateful)
-        status = {**status, "collisionCount": (status.get("collisionCount") or 0) + 1}
-        return [actions.Update(resources.STATEFUL_SETS, {**stateful, "status": status}, subresource="status")]
-    return [actions.Create(resources.CONTROLLER_REVISIONS, key[0], made)]
 
 
 def _parent(pod: Object) -> str:
@@ -115,7 +104,8 @@ class _Sync:
         result: list[actions.Action] = []
         if not objects.is_deleting(self._set):
             result += self._claim_owners()
-            result += self._steps()
+            steps = self._steps()
+            result += [actions.Attempt(steps)] if steps else []
         result += self._update_status()
         live = {revision_of(pod) for pod in self._by_ordinal.values()}
         live |= {objects.name_of(self._current), objects.name_of(self._update)}
@@ -256,22 +246,13 @@ class _Sync:
         }
         spec = {**pod["spec"], "hostname": name, "subdomain": self._spec.get("serviceName") or ""}
         spec["volumes"] = self._volumes(pod["spec"].get("volumes") or (), ordinal)
-        set_name = objects.name_of(self._set)
-        done = actions.normal(self._set, "SuccessfulCreate", f"create Pod {name} in StatefulSet {set_name} successful")
+        what = f"Pod {name} in StatefulSet {objects.name_of(self._set)}"
         return actions.Create(
             resources.PODS,
             objects.namespace_of(self._set),
             {**pod, "metadata": metadata, "spec": spec},
-            then=lambda _: [done],
-            on_error=lambda error: (
-                ()
-                if replicaset.is_namespace_going(error)
-                else [
-                    actions.warning(
-                        self._set, "FailedCreate", f"create Pod {name} in StatefulSet {set_name} failed error: {error}"
-                    )
-                ]
-            ),
+            then=(actions.normal(self._set, "SuccessfulCreate", f"create {what} successful"),),
+            on_error=(actions.warning(self._set, "FailedCreate", f"create {what} failed error: {actions.ERROR}"),),
         )
 
     def _volumes(self, volumes: Iterable[Object], ordinal: int) -> list[Object]:
@@ -286,20 +267,15 @@ class _Sync:
         return [*own.values(), *(volume for volume in volumes if volume["name"] not in own)]
 
     def _deletion(self, pod: Object) -> actions.Delete:
-        name, set_name = objects.name_of(pod), objects.name_of(self._set)
+        name = objects.name_of(pod)
+        what = f"Pod {name} in StatefulSet {objects.name_of(self._set)}"
         return actions.Delete(
             resources.PODS,
             objects.namespace_of(pod),
             name,
             uid=objects.uid_of(pod),
-            then=lambda _: [
-                actions.normal(self._set, "SuccessfulDelete", f"delete Pod {name} in StatefulSet {set_name} successful")
-            ],
-            on_error=lambda error: [
-                actions.warning(
-                    self._set, "FailedDelete", f"delete Pod {name} in StatefulSet {set_name} failed error: {error}"
-                )
-            ],
+            then=(actions.normal(self._set, "SuccessfulDelete", f"delete {what} successful"),),
+            on_error=(actions.warning(self._set, "FailedDelete", f"delete {what} failed error: {actions.ERROR}"),),
         )
 
     # -- claims
@@ -340,7 +316,7 @@ class _Sync:
                     resources.PERSISTENT_VOLUME_CLAIMS,
                     namespace,
                     made,
-                    then=lambda _, done=done: [done],  # type: ignore[misc]
+                    then=(done,),
                 )
             )
         return result

@@ -97,7 +97,7 @@ def _lose(claim: Object, reason: str, message: str) -> list[actions.Action]:
         return []
     updated = {**claim, "status": {"phase": "Lost"}}
     told = actions.warning(claim, reason, message)
-    return [actions.Update(CLAIMS, updated, subresource="status", then=lambda _: [told])]
+    return [actions.Update(CLAIMS, updated, subresource="status", then=(told,))]
 
 
 def _set_phase(claim: Object, phase: str) -> list[actions.Action]:
@@ -267,7 +267,7 @@ def _provision(view: views.View, claim: Object, storage: Object) -> list[actions
         return [actions.warning(claim, "ProvisioningFailed", message), *_choose_again(view, claim)]
     name = objects.name_of(made)
     done = actions.normal(claim, "ProvisioningSucceeded", f"Successfully provisioned volume {name}")
-    return [actions.Create(VOLUMES, None, made, then=lambda _: [done])]
+    return [actions.Create(VOLUMES, None, made, then=(done,))]
 
 
 def _node_for(view: views.View, claim: Object) -> Object:
@@ -369,7 +369,7 @@ def _fail_to_delete(volume: Object) -> list[actions.Action]:
         return []
     failed = {**volume, "status": {**status, "phase": "Failed", "message": message}}
     told = actions.warning(volume, "VolumeFailedDelete", message)
-    return [actions.Update(VOLUMES, failed, subresource="status", then=lambda _: [told])]
+    return [actions.Update(VOLUMES, failed, subresource="status", then=(told,))]
 
 
 def _unbind(volume: Object) -> list[actions.Action]:

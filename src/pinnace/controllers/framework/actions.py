@@ -1,19 +1,35 @@
-"""What a plan asks for. Frozen values: a plan is compared with `==` in tests and carried out by `executor`.
+"""What a plan asks for. Frozen values, follow-ups included: a plan is compared with `==` in tests and carried out by `executor`.
 
-Actions of a plan are carried out in order. A write that fails ends the plan after its own `on_error`; the key is planned
-again later, from what is there then. `then` and `on_error` are pure, as the plan itself.
+Actions of a plan are carried out in order. A write that fails ends the plan after its own `on_error`, or the `Attempt` that
+it stands in; the key is planned again later, from what is there then. One refusal is none: an object for a namespace that is
+being deleted is not made, nobody is told, and the plan goes on.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 from pinnace.api import resources
 from pinnace.client import client
 
 Object = dict[str, Any]
-Then = Callable[[Object], "Sequence[Action]"]
-OnError = Callable[[client.ApiError], "Sequence[Action]"]
+
+NAME = "{name}"
+"""In the message of a `Record` that follows a success: the name of the object in the answer."""
+ERROR = "{error}"
+"""In the message of a `Record` that follows a refusal: what the API said."""
+
+
+class OnError(Protocol):
+    """What follows a refusal where that is more than an event. A frozen value: a dataclass with this method."""
+
+    def follow(self, error: client.ApiError) -> "Sequence[Action]": ...
+
+
+class Then(Protocol):
+    """What follows a success where the answer says more than a name. A frozen value, as `OnError`."""
+
+    def follow(self, answer: Object) -> "Sequence[Action]": ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,10 +45,10 @@ class Exists:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """`then`: what follows success, given the answer. `on_error`: what follows a refusal, before the plan ends."""
+    """`then`: what follows success. `on_error`: what follows a refusal, before the plan ends."""
 
-    then: Then | None = dataclasses.field(default=None, compare=False)
-    on_error: OnError | None = dataclasses.field(default=None, compare=False)
+    then: "Sequence[Action] | Then" = ()
+    on_error: "Sequence[Action] | OnError" = ()
     only_if: Exists | None = None
     is_optional: bool = False
     """A refusal does not end the plan (and is not repeated)."""
@@ -109,15 +125,24 @@ class Retry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Batch:
-    """Writes that do not depend on each other, several at a time: first one, then twice as many with each success (what
-    fails would mostly fail for all). `on_error` follows the first refusal; the others of its round still run."""
+    """Writes that do not depend on each other, several at a time. `on_error` follows the first refusal.
+
+    Creations: first one, then twice as many with each success, and no more after a refusal (what fails one would mostly fail
+    all). Others are all tried: one object that cannot be written must not keep the others from it."""
 
     writes: Sequence["AnyWrite"]
-    on_error: OnError | None = dataclasses.field(default=None, compare=False)
+    on_error: "Sequence[Action] | OnError" = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of a plan's duties: a failure in it ends it alone, and the plan goes on to the others."""
+
+    plan: Sequence["Action"]
 
 
 AnyWrite = Create | Update | Patch | Delete | DeleteCollection
-Action = AnyWrite | Record | Requeue | Retry | Batch
+Action = AnyWrite | Record | Requeue | Retry | Batch | Attempt
 
 
 def normal(regarding: Object, reason: str, message: str) -> Record:

@@ -15,6 +15,9 @@ from pinnace.controllers.framework import actions
 
 Object = dict[str, Any]
 
+# How many writes of a batch are under way at a time at most: a thousand at once would only wait in the server's queues.
+_MOST_AT_ONCE = 64
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Expectation:
@@ -64,13 +67,17 @@ class Executor:
 
     async def run(self, plan: Iterable[actions.Action]) -> Outcome:
         outcome = Outcome()
+        await self._attempt(plan, outcome)
+        return outcome
+
+    async def _attempt(self, plan: Iterable[actions.Action], outcome: Outcome) -> None:
         try:
             await self._run(plan, outcome)
         except client.ApiError as error:
-            outcome.error = error
-        return outcome
+            outcome.error = outcome.error or error
 
     async def _run(self, plan: Iterable[actions.Action], outcome: Outcome) -> None:
+        """Raises the refusal that ends the plan."""
         for action in plan:
             if isinstance(action, actions.Record):
                 self._record(action)
@@ -79,47 +86,54 @@ class Executor:
                 outcome.requeue_after = action.seconds if earlier is None else min(earlier, action.seconds)
             elif isinstance(action, actions.Retry):
                 outcome.retry = action.why
+            elif isinstance(action, actions.Attempt):
+                await self._attempt(action.plan, outcome)
             elif isinstance(action, actions.Batch):
                 await self._batch(action, outcome)
             else:
                 await self._write(action, outcome)
 
     async def _batch(self, batch: actions.Batch, outcome: Outcome) -> None:
-        remaining = list(batch.writes)
-        size = 1
+        """Raises the first refusal."""
+        remaining, size = list(batch.writes), 1
+        first: client.ApiError | None = None
         while remaining:
             now, remaining = remaining[:size], remaining[size:]
-            size *= 2
+            size = min(2 * size, _MOST_AT_ONCE)
             results = await asyncio.gather(*(self._write(write, outcome) for write in now), return_exceptions=True)
-            failures = [result for result in results if isinstance(result, BaseException)]
-            if not failures:
-                continue
-            for failure in failures:
-                if not isinstance(failure, client.ApiError):
+            for failure in results:
+                if isinstance(failure, client.ApiError):
+                    first = first or failure
+                elif isinstance(failure, BaseException):
                     raise failure
-            first = failures[0]
-            if batch.on_error is not None and isinstance(first, client.ApiError):
-                await self._run(batch.on_error(first), outcome)
+            if any(
+                isinstance(write, actions.Create) and made is not True for write, made in zip(now, results, strict=True)
+            ):
+                break
+        if first is not None:
+            await self._run(_after_error(batch.on_error, first), outcome)
             raise first
 
-    async def _write(self, write: actions.AnyWrite, outcome: Outcome) -> None:
+    async def _write(self, write: actions.AnyWrite, outcome: Outcome) -> bool:
+        """Whether it is done. Raises the refusal unless the plan can go on without it."""
         try:
             if write.only_if is not None:
                 await self._check(write.only_if)
             answer = await self._send(write)
         except client.ApiError as error:
             if isinstance(write, actions.Delete) and isinstance(error, client.NotFound):
-                return
+                return True
+            if isinstance(write, actions.Create) and error.is_namespace_going:
+                return False
             if isinstance(write, actions.Create) and write.resource in self._caches and _may_exist(write, error):
                 outcome.doubts.add((write.resource, write.namespace))
-            if write.on_error is not None:
-                await self._run(write.on_error(error), outcome)
+            await self._run(_after_error(write.on_error, error), outcome)
             if not write.is_optional:
                 raise
-            return
+            return False
         outcome.expectations.extend(self._expected(write, answer))
-        if write.then is not None:
-            await self._run(write.then(answer), outcome)
+        await self._run(_after_success(write.then, answer), outcome)
+        return True
 
     async def clear_up(self, doubts: Iterable[Doubt]) -> list[Expectation]:
         """What the caches must show until everything that the API has by now is in them. Raises ApiError."""
@@ -184,6 +198,26 @@ class Executor:
     def _record(self, event: actions.Record) -> None:
         record = self._recorder.normal if event.type == "Normal" else self._recorder.warning
         record(event.regarding, event.reason, event.message)
+
+
+def _after_success(then: Sequence[actions.Action] | actions.Then, answer: Object) -> Iterable[actions.Action]:
+    if not isinstance(then, Sequence):
+        return then.follow(answer)
+    return (_filled(action, actions.NAME, (answer.get("metadata") or {}).get("name", "")) for action in then)
+
+
+def _after_error(
+    on_error: Sequence[actions.Action] | actions.OnError, error: client.ApiError
+) -> Iterable[actions.Action]:
+    if not isinstance(on_error, Sequence):
+        return on_error.follow(error)
+    return (_filled(action, actions.ERROR, str(error)) for action in on_error)
+
+
+def _filled(action: actions.Action, mark: str, text: str) -> actions.Action:
+    if isinstance(action, actions.Record) and mark in action.message:
+        return dataclasses.replace(action, message=action.message.replace(mark, text))
+    return action
 
 
 def _expectation(resource: resources.Resource, metadata: Object) -> Expectation:

@@ -71,6 +71,16 @@ def make(owner: Object, resource: resources.Resource, number: int, hash_label: s
     }
 
 
+def record(view: views.View, owner: Object, resource: resources.Resource, made: Object) -> list[actions.Action]:
+    """Keep the revision `made`. Where another template has its name, the next hash counts one collision more."""
+    key = objects.key_of(made)
+    if view.get(resources.CONTROLLER_REVISIONS, *key) is None:
+        return [actions.Create(resources.CONTROLLER_REVISIONS, key[0], made)]
+    status = objects.status_of(owner)
+    status = {**status, "collisionCount": (status.get("collisionCount") or 0) + 1}
+    return [actions.Update(resource, {**owner, "status": status}, subresource="status")]
+
+
 def renumbered(revision: Object, number: int) -> actions.Update:
     """An old template is wanted again: its revision becomes the newest."""
     return actions.Update(resources.CONTROLLER_REVISIONS, {**revision, "revision": number})
