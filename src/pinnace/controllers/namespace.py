@@ -31,6 +31,9 @@ class Content:
     left: Mapping[discovery.Served, Sequence[Object]] = dataclasses.field(default_factory=dict)
     """Only resources of which something is left."""
     failed: tuple[str, ...] = ()
+    """Groups whose resources nobody could name."""
+    unlisted: tuple[str, ...] = ()
+    """Why some resources could not be listed: whatever is of them is not known, so the namespace stays."""
 
 
 async def observe(api: client.Client, view: views.View, key: objects.Key) -> Content | None:
@@ -45,13 +48,21 @@ async def observe(api: client.Client, view: views.View, key: objects.Key) -> Con
     if FINALIZER not in (namespace["spec"].get("finalizers") or ()):
         return Content(namespace)
     found = await discovery.discover(api)
-    left = {}
+    left, unlisted = {}, []
     for served in found.served:
-        if served.resource.namespaced and {"list", "delete"} <= served.verbs:
+        if not served.resource.namespaced or not {"list", "delete"} <= served.verbs:
+            continue
+        try:
             items = (await api.list(served.resource, name)).items
-            if items:
-                left[served] = items
-    return Content(namespace, left, found.failed)
+        except client.NotFound:
+            continue  # Served no more.
+        except client.ApiError as error:
+            # One resource that is not answered for must not keep the others from being deleted.
+            unlisted.append(str(error))
+            continue
+        if items:
+            left[served] = items
+    return Content(namespace, left, found.failed, tuple(unlisted))
 
 
 def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
@@ -64,7 +75,7 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
     result = _deletions(content)
     status = {**objects.status_of(namespace), "phase": "Terminating"}
     status["conditions"] = _conditions(content, status.get("conditions") or (), now)
-    if content.left or content.failed:
+    if content.left or content.failed or content.unlisted:
         if not objects.is_same_status(status, namespace.get("status")):
             updated = {**namespace, "status": status}
             result.append(actions.Update(resources.NAMESPACES, updated, subresource="status"))
@@ -94,7 +105,7 @@ def _deletions(content: Content) -> list[actions.Action]:
 
 
 def _conditions(content: Content, present: Sequence[Object], now: datetime.datetime) -> list[Object]:
-    failed, left = content.failed, content.left
+    failed, left, unlisted = content.failed, content.left, content.unlisted
     texts = [
         (
             "NamespaceDeletionDiscoveryFailure",
@@ -108,7 +119,9 @@ def _conditions(content: Content, present: Sequence[Object], now: datetime.datet
         ),
         (
             "NamespaceDeletionContentFailure",
-            "",
+            f"Failed to delete all resource types, {len(unlisted)} remaining: {', '.join(unlisted)}"
+            if unlisted
+            else "",
             (
                 "ContentDeletionFailed",
                 "ContentDeleted",

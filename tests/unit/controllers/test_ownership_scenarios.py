@@ -7,6 +7,7 @@ from pinnace.api import resources
 from pinnace.client import client
 from pinnace.controllers import manager
 from pinnace.testing import control_plane
+from pinnace.web import messages
 
 Object = dict[str, Any]
 
@@ -64,6 +65,34 @@ def test_a_deleted_namespace_goes_with_all_its_content_pods_first() -> None:
             "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
         )
         await plane.admin.patch(resources.CONFIG_MAPS, "team", "held", {"metadata": {"finalizers": None}})
+        await asyncio.sleep(5)
+        assert await plane.find(resources.NAMESPACES, "team") is None
+
+    control_plane.run(test)
+
+
+def test_what_cannot_be_listed_keeps_the_namespace_and_nothing_else() -> None:
+    """As when the server behind an aggregated API is down."""
+
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.NAMESPACES, {"metadata": {"name": "team"}})
+        await asyncio.sleep(1)
+        await plane.admin.create(resources.CONFIG_MAPS, "team", config_map("plain"))
+
+        def fault(request: messages.Request) -> None:
+            if request.path == "/apis/apps/v1/namespaces/team/deployments" and request.method == "GET":
+                raise client.Unavailable({"code": 503, "reason": "ServiceUnavailable", "message": "nobody answers"})
+
+        plane.fault = fault
+        await plane.admin.delete(resources.NAMESPACES, None, "team")
+        await asyncio.sleep(15)
+        namespace = await plane.get(resources.NAMESPACES, "team")
+        found = {each["type"]: each for each in namespace["status"]["conditions"]}
+        assert found["NamespaceDeletionContentFailure"]["message"] == (
+            "Failed to delete all resource types, 1 remaining: nobody answers"
+        )
+        assert await plane.find(resources.CONFIG_MAPS, "plain", "team") is None
+        plane.fault = lambda request: None
         await asyncio.sleep(5)
         assert await plane.find(resources.NAMESPACES, "team") is None
 
