@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from pinnace.kit import subjects
+
 Object = dict[str, Any]
 
 DEFAULT_SECONDS = 365 * 24 * 3600
@@ -71,6 +73,7 @@ def parse(spec: Object) -> x509.CertificateSigningRequest:
 
 
 def _check_client(request: x509.CertificateSigningRequest, usages: Sequence[str]) -> None:
+    _common_name(request)
     _check_usages("client certificate", usages, _CLIENT)
 
 
@@ -118,9 +121,17 @@ def _check_node_name(request: x509.CertificateSigningRequest) -> None:
     organizations = [item.value for item in request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
     if organizations != [NODES]:
         raise Unsuitable("subject organization is not system:nodes")
-    names = [str(item.value) for item in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if not any(name.startswith(NODE_PREFIX) for name in names):
+    if not _common_name(request).startswith(NODE_PREFIX):
         raise Unsuitable("subject common name does not begin with system:node:")
+
+
+def _common_name(request: x509.CertificateSigningRequest) -> str:
+    """The name under which the certificate's owner will be known."""
+    names = [str(item.value) for item in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    try:
+        return subjects.sole_common_name(names)
+    except ValueError as error:
+        raise Unsuitable(str(error)) from None
 
 
 def _check_no_mail_or_link(request: x509.CertificateSigningRequest) -> None:
@@ -172,9 +183,11 @@ class Authority:
             .not_valid_before(max(now - BACKDATED, self._certificate.not_valid_before_utc))
             .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(usages), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
+        bits = _key_usage(usages)
+        if bits is not None:
+            builder = builder.add_extension(bits, critical=True)
         extended = list(dict.fromkeys(_EXTENDED_USAGES[usage] for usage in usages if usage in _EXTENDED_USAGES))
         if extended:
             builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
@@ -184,9 +197,12 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def _key_usage(usages: Sequence[str]) -> x509.KeyUsage:
-    """Certifying is left out: nothing that is signed here is an authority."""
+def _key_usage(usages: Sequence[str]) -> x509.KeyUsage | None:
+    """None where no usage asks for a bit: an extension that allows nothing would make the certificate useless.
+    Certifying is left out: nothing that is signed here is an authority."""
     wanted = {_KEY_USAGES[usage] for usage in usages if usage in _KEY_USAGES} - {"key_cert_sign"}
+    if not wanted - {"encipher_only", "decipher_only"}:
+        return None
     agreement = "key_agreement" in wanted
     return x509.KeyUsage(
         digital_signature="digital_signature" in wanted,

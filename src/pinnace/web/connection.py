@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
+from pinnace.kit import subjects
 from pinnace.web import bodies, duplex, messages, request_parser, response_writer, wire
 
 log = logging.getLogger(__name__)
@@ -390,19 +391,20 @@ class Connection(asyncio.Protocol):
 
 def peer_of(transport: asyncio.BaseTransport) -> messages.Peer:
     """Who is at the other end; the names are those of a client certificate that TLS verified."""
-    name = transport.get_extra_info("peername")
+    host = transport.get_extra_info("peername")
     address = ""
-    if isinstance(name, tuple):
-        address = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    if isinstance(host, tuple):
+        address = f"[{host[0]}]:{host[1]}" if ":" in host[0] else f"{host[0]}:{host[1]}"
     certificate = transport.get_extra_info("peercert")
     if not certificate:
         return messages.Peer(address)
     fields = [field for group in certificate.get("subject", ()) for field in group]
-    return messages.Peer(
-        address,
-        next((value for key, value in fields if key == "commonName"), ""),
-        tuple(value for key, value in fields if key == "organizationName"),
-    )
+    organizations = tuple(value for key, value in fields if key == "organizationName")
+    try:
+        name = subjects.sole_common_name([value for key, value in fields if key == "commonName"])
+    except ValueError:
+        return messages.Peer(address, organizations=organizations, is_ambiguous=True)
+    return messages.Peer(address, name, organizations)
 
 
 def _refusal(status: int, text: str) -> messages.Response:

@@ -31,6 +31,8 @@ class Peer:
     common_name: str = ""
     """Of the client certificate that TLS verified; "" without one."""
     organizations: tuple[str, ...] = ()
+    is_ambiguous: bool = False
+    """The certificate's subject does not name one party: it is a credential, and a wrong one."""
 
 
 class Body(Protocol):

@@ -102,6 +102,14 @@ def test_a_certificate_names_its_user_and_groups() -> None:
     api_server.run(scenario)
 
 
+def test_a_certificate_that_names_two_is_a_wrong_credential() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        peer = messages.Peer("192.0.2.9:1", organizations=(users.MASTERS,), is_ambiguous=True)
+        assert (await api.call("GET", "/version", who=None, peer=peer)).code == 401
+
+    api_server.run(scenario)
+
+
 async def a_token(api: api_server.Api, spec: api_server.Object | None = None) -> str:
     await api.call("POST", ACCOUNTS, {"metadata": {"name": "default"}})
     made = await api.create(f"{ACCOUNTS}/default/token", {"spec": spec or {}})

@@ -2,7 +2,10 @@
 
 import asyncio
 import base64
+import contextlib
 import datetime
+import pathlib
+import ssl
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from pinnace.api import resources
 from pinnace.client import client
 from pinnace.controllers import manager, signing
 from pinnace.testing import control_plane
+from pinnace.web import tls
 
 Object = dict[str, Any]
 REQUESTS = resources.CERTIFICATE_SIGNING_REQUESTS
@@ -45,14 +49,20 @@ def authority() -> tuple[str, bytes]:
 CA, CA_KEY = authority()
 
 
-def asked(name: str = "kim", organization: str = "", *alternatives: x509.GeneralName) -> str:
-    parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+def asked(
+    name: str | tuple[str, ...] = "kim",
+    organization: str = "",
+    *alternatives: x509.GeneralName,
+    key: ec.EllipticCurvePrivateKey | None = None,
+) -> str:
+    names = (name,) if isinstance(name, str) else name
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, each) for each in names]
     if organization:
         parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(parts))
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    made = builder.sign(key or ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     return base64.b64encode(made.public_bytes(serialization.Encoding.PEM)).decode()
 
 
@@ -183,10 +193,25 @@ def test_a_verdict_is_final_and_only_approvers_touch_it() -> None:
             "DNS subjectAltNames are not allowed",
         ),
         ("legacy-unknown", "anything", "", ("n",), ("server auth",), ""),
+        # Two names: one to be checked and another to be let in by.
+        *(
+            (signer, ("system:node:n", "admin"), "system:nodes", names, (usage, "digital signature"), "exactly one")
+            for signer, names, usage in (
+                ("kube-apiserver-client", (), "client auth"),
+                ("kube-apiserver-client-kubelet", (), "client auth"),
+                ("kubelet-serving", ("n",), "server auth"),
+            )
+        ),
+        ("kube-apiserver-client", (), "", (), ("client auth",), "exactly one common name, and this one has 0"),
     ],
 )
 def test_each_signer_signs_only_what_it_is_for(
-    signer: str, name: str, organization: str, alternatives: tuple[str, ...], usages: tuple[str, ...], wrong: str
+    signer: str,
+    name: str | tuple[str, ...],
+    organization: str,
+    alternatives: tuple[str, ...],
+    usages: tuple[str, ...],
+    wrong: str,
 ) -> None:
     names = [x509.DNSName(text) for text in alternatives]
     spec = {"request": asked(name, organization, *names), "signerName": f"kubernetes.io/{signer}", "usages": usages}
@@ -199,3 +224,40 @@ def test_each_signer_signs_only_what_it_is_for(
         made = x509.load_pem_x509_certificate(by.sign(spec, now, 5))
         assert made.serial_number == 5
         assert made.not_valid_after_utc - now == datetime.timedelta(days=365)
+
+
+@pytest.mark.parametrize("usages", [("client auth",), ("client auth", "digital signature")])
+def test_whoever_was_signed_for_gets_in(usages: tuple[str, ...], tmp_path: pathlib.Path) -> None:
+    """The request of every guide (`usages: [client auth]`) included: OpenSSL refuses a key usage that allows nothing."""
+    by = signing.Authority(CA.encode(), CA_KEY)
+    (tmp_path / "ca.crt").write_text(CA)
+
+    def signed(file: str, name: str, organization: str, signer: str, *asked_usages: str, **names: Any) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = asked(name, organization, *names.get("alternatives", ()), key=key)
+        spec = {"request": request, "signerName": f"kubernetes.io/{signer}", "usages": asked_usages}
+        (tmp_path / f"{file}.crt").write_bytes(by.sign(spec, datetime.datetime.now(datetime.UTC), 5))
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (tmp_path / f"{file}.key").write_bytes(key.private_bytes(*form))
+
+    signed("kim", "kim", "team", "kube-apiserver-client", *usages)
+    node = {"alternatives": (x509.DNSName("n"),)}
+    signed("node", "system:node:n", "system:nodes", "kubelet-serving", "server auth", "digital signature", **node)
+    server = tls.server_context(tmp_path / "node.crt", tmp_path / "node.key", client_authority=tmp_path / "ca.crt")
+    client_side = tls.client_context(
+        authority=tmp_path / "ca.crt", certificate=tmp_path / "kim.crt", key=tmp_path / "kim.key"
+    )
+    subject = [field for group in _handshake(server, client_side, "n")["subject"] for field in group]
+    assert subject == [("commonName", "kim"), ("organizationName", "team")]
+
+
+def _handshake(server: ssl.SSLContext, client_side: ssl.SSLContext, host: str) -> dict[str, Any]:
+    """The client's certificate as the server sees it, after both have agreed."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    there = server.wrap_bio(to_server, to_client, server_side=True)
+    here = client_side.wrap_bio(to_client, to_server, server_hostname=host)
+    for _ in range(5):
+        for side in (here, there):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    return dict(there.getpeercert() or {})

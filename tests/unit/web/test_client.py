@@ -401,6 +401,8 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for name, authority in (("client", "ca"), ("stranger", "foreign")):
         _certificate(directory, name, authority, [x509.NameAttribute(kind, value) for kind, value in names])
+    two_faced = [x509.NameAttribute(oid.COMMON_NAME, value) for value in ("system:node:n", "admin")]
+    _certificate(directory, "two-faced", "ca", two_faced)
     return directory
 
 
@@ -409,7 +411,9 @@ def test_tls_shows_the_clients_verified_names_and_refuses_strangers(run: Run, pk
     context = tls.server_context(pki / "server.crt", pki / "server.key", client_authority=pki / "ca.crt")
 
     async def handler(request: messages.Request) -> messages.Answer:
-        return messages.Response(200, (), repr((request.peer.common_name, request.peer.organizations)).encode())
+        peer = request.peer
+        shown = "ambiguous" if peer.is_ambiguous else repr((peer.common_name, peer.organizations))
+        return messages.Response(200, (), shown.encode())
 
     async def ask(url: str, **options: object) -> bytes:
         async with opened(context=tls.client_context(**options)) as http:  # type: ignore[arg-type]
@@ -422,6 +426,8 @@ def test_tls_shows_the_clients_verified_names_and_refuses_strangers(run: Run, pk
             names = await ask(url, authority_data=(pki / "ca.crt").read_text(), **known)
             assert names.decode() == "('system:node:é', ('system:nodes', 'ops'))"
             assert (await ask(url, verify=False)) == b"('', ())"
+            two_faced = {"certificate": pki / "two-faced.crt", "key": pki / "two-faced.key"}
+            assert (await ask(url, verify=False, **two_faced)) == b"ambiguous"
             with pytest.raises(client.ConnectError, match="certificate is not trusted"):
                 await ask(url, authority=pki / "foreign.crt")
             with pytest.raises(client.ConnectError):

@@ -23,6 +23,8 @@ def authenticate(request: messages.Request, bearer: tokens.Authenticator, *, all
     if request.user is not None:
         given: users.UserInfo = request.user
         return given
+    if request.peer.is_ambiguous:
+        raise errors.unauthorized()
     if request.peer.common_name:
         return certified(request.peer.common_name, tuple(request.peer.organizations))
     header = request.headers.get("authorization", "")

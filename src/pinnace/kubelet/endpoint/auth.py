@@ -70,6 +70,8 @@ class Guard:
         return 403, (f"Forbidden (user={user.name}, verb={verb}, resource=nodes, subresource(s)=[{names}])")
 
     async def _authenticate(self, request: messages.Request) -> User | None:
+        if request.peer.is_ambiguous:
+            return None
         if request.peer.common_name:
             return User(request.peer.common_name, request.peer.organizations)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
