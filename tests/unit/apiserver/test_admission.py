@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pinnace.apiserver.admission import attributes, pod_security, resource_quota
+from pinnace.apiserver.admission import attributes, pod_standards, resource_quota
 from pinnace.apiserver.keepers import quota_counts
 from pinnace.apiserver.storage import envelope
 from pinnace.kit import clock
@@ -159,11 +159,118 @@ def test_pod_security_levels_of_a_namespace() -> None:
         ),
         ("restricted", {"containers": [{"name": "a"}]}, "runAsNonRoot != true"),
         ("restricted", {"securityContext": {"runAsUser": 0}}, "runAsUser=0"),
+        (
+            "baseline",
+            {"containers": [{"name": "a", "readinessProbe": {"httpGet": {"host": "h"}}}]},
+            'probe or lifecycle host (container "a" uses probe or lifecycle host "h")',
+        ),
+        (
+            "baseline",
+            {
+                "initContainers": [{"name": "b", "lifecycle": {"preStop": {"tcpSocket": {"host": "i"}}}}],
+                "containers": [{"name": "a", "livenessProbe": {"httpGet": {"host": "h"}}}],
+            },
+            'probe or lifecycle host (containers "a", "b" use probe or lifecycle hosts "h", "i")',
+        ),
+        (
+            "restricted",
+            {"containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["CHOWN"]}}}]},
+            'unrestricted capabilities (container "a" must set securityContext.capabilities.drop=["ALL"]; '
+            'container "a" must not include "CHOWN" in securityContext.capabilities.add)',
+        ),
     ],
 )
 def test_what_a_level_forbids(level: str, spec: api_server.Object, said: str) -> None:
-    assert any(text.startswith(said) for text in pod_security.violations(level, {}, spec))
-    assert list(pod_security.violations("privileged", {}, spec)) == []
+    assert any(text.startswith(said) for text in pod_standards.violations(level, {}, spec))
+    assert list(pod_standards.violations("privileged", {}, spec)) == []
+
+
+def test_a_level_is_that_of_its_version_and_the_stricter_check_stands_for_the_looser() -> None:
+    spec = {"containers": [{"name": "a", "livenessProbe": {"tcpSocket": {"host": "h"}}}]}
+    assert list(pod_standards.violations("baseline", {}, spec, 33)) == []
+    assert len(list(pod_standards.violations("baseline", {}, spec, 34))) == 1
+    sysctl = {"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_rmem", "value": "1"}]}}
+    assert list(pod_standards.violations("baseline", {}, sysctl, 31)) == ["forbidden sysctls (net.ipv4.tcp_rmem)"]
+    assert list(pod_standards.violations("baseline", {}, sysctl)) == []
+    volumes = {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}
+    assert list(pod_standards.violations("restricted", {}, volumes)) == [
+        'restricted volume types (volume "v" uses restricted volume type "hostPath")'
+    ]
+
+
+LEVEL = "pod-security.kubernetes.io/"
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "why"),
+    [
+        ("enforce", "bogus", "must be one of privileged, baseline, restricted"),
+        ("enforce", "", "must be one of privileged, baseline, restricted"),
+        ("warn", "Baseline", "must be one of privileged, baseline, restricted"),
+        ("audit-version", "v99x", 'must be "latest" or "v1.x"'),
+        ("enforce-version", "v1.01", 'must be "latest" or "v1.x"'),
+        ("enforce-version", "v2.1", 'must be "latest" or "v1.x"'),
+    ],
+)
+def test_labels_that_mean_nothing_are_refused(label: str, value: str, why: str) -> None:
+    async def scenario(api: api_server.Api) -> None:
+        labels = {LEVEL + label: value}
+        cause = f'metadata.labels[{LEVEL}{label}]: Invalid value: "{value}": {why}'
+        made = await api.call("POST", "/api/v1/namespaces", {"metadata": {"name": "n", "labels": labels}})
+        assert (made.code, made.message) == (422, f'Namespace "n" is invalid: {cause}')
+        await api.create("/api/v1/namespaces", {"metadata": {"name": "n"}})
+        changed = await api.patch("/api/v1/namespaces/n", {"metadata": {"labels": labels}})
+        assert (changed.code, changed.message) == (422, f'Namespace "n" is invalid: {cause}')
+
+    api_server.run(scenario)
+
+
+@pytest.mark.parametrize("query", ["", "?dryRun=All"])
+def test_who_makes_a_namespace_stricter_learns_of_the_pods_that_do_not_fit(query: str) -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        for name in ("b", "a", "c"):
+            await api.create(PODS, pod(name, hostNetwork=True))
+        await api.create(PODS, pod("d", hostPID=True))
+        path = f"/api/v1/namespaces/default{query}"
+        told = await api.patch(path, {"metadata": {"labels": {LEVEL + "enforce": "baseline"}}})
+        assert told.code == 200
+        assert [text.removeprefix('299 - "')[:-1].replace('\\"', '"') for text in told.warnings] == [
+            'existing pods in namespace "default" violate the new PodSecurity enforce level "baseline:latest"',
+            "a (and 3 other pods): host namespaces",
+        ]
+        again = await api.patch(path, {"metadata": {"labels": {LEVEL + "enforce": "privileged"}}})
+        assert again.warnings == []
+
+    api_server.run(scenario)
+
+
+def test_a_deployment_is_warned_of_what_the_namespace_enforces() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await api.patch("/api/v1/namespaces/default", {"metadata": {"labels": {LEVEL + "enforce": "restricted"}}})
+        template = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a", "image": "i"}]}}
+        spec = {"selector": {"matchLabels": {"app": "a"}}, "template": template}
+        made = await api.call(
+            "POST", "/apis/apps/v1/namespaces/default/deployments", {"metadata": {"name": "d"}, "spec": spec}
+        )
+        assert made.code == 201
+        assert '"would violate PodSecurity' in made.warnings[0]
+
+    api_server.run(scenario)
+
+
+def test_a_pod_gets_its_two_tolerations_back_when_it_is_replaced_without_them() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        made = await api.create(PODS, pod())
+        changed = {**made, "spec": {**made["spec"], "tolerations": [{"key": "mine", "operator": "Exists"}]}}
+        changed["spec"]["tolerations"] += [each for each in made["spec"]["tolerations"] if "not-ready" in each["key"]]
+        replaced = await api.call("PUT", f"{PODS}/p", changed)
+        assert replaced.code == 200, replaced.message
+        keys = [each["key"] for each in replaced.json["spec"]["tolerations"]]
+        assert keys == ["mine", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]
+
+    api_server.run(scenario)
 
 
 def test_a_pod_that_is_careful_passes_every_level() -> None:
@@ -173,7 +280,7 @@ def test_a_pod_that_is_careful_passes_every_level() -> None:
     }
     context = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     spec = {"securityContext": context, "containers": [container], "volumes": [{"name": "v", "emptyDir": {}}]}
-    assert list(pod_security.violations("restricted", {}, spec)) == []
+    assert list(pod_standards.violations("restricted", {}, spec)) == []
 
 
 # ---------------------------------------------------------------- quotas

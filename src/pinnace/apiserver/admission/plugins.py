@@ -40,6 +40,7 @@ _PODS = frozenset({("", "pods")})
 _SECRETS = frozenset({("", "secrets")})
 _SERVICES = frozenset({("", "services")})
 _NODES = frozenset({("", "nodes")})
+_NAMESPACES = frozenset({("", "namespaces")})
 _PRIORITY = frozenset({("", "pods"), ("scheduling.k8s.io", "priorityclasses")})
 _CLAIMS = frozenset({("", "persistentvolumeclaims")})
 _ADDRESSES = frozenset({("networking.k8s.io", "ipaddresses")})
@@ -96,6 +97,7 @@ def build(
     owners = owner_references.OwnerReferences(decide, stored.registry)
     quotas = resource_quota.ResourceQuota(stored, bookings)
     security = pod_security.PodSecurity(stored, options.pod_security_default)
+    namespace_labels = pod_security.NamespaceLabels(stored, options.pod_security_default)
     certificates = certificate_requests.Certificates(decide, time)
     secrets = token_secrets.TokenSecrets(stored, issuer)
     return chain.Chain(
@@ -108,7 +110,7 @@ def build(
             register("ServiceAccount", _CREATE, _PODS, mutator=accounts),
             register("TaintNodesByCondition", _CREATE, _NODES, mutator=nodes.TaintNodesByCondition()),
             register("Priority", _WRITES, _PRIORITY, mutator=priorities, validator=priorities),
-            register("DefaultTolerationSeconds", _CREATE, _PODS, mutator=tolerations),
+            register("DefaultTolerationSeconds", _WRITES, _PODS, mutator=tolerations),
             register("DefaultStorageClass", _CREATE, _CLAIMS, mutator=storage.DefaultStorageClass(stored)),
             register("DefaultIngressClass", _CREATE, _INGRESSES, mutator=ingress.DefaultIngressClass(stored)),
             register("StorageObjectInUseProtection", _CREATE, _STORAGE, mutator=storage.StorageObjectInUseProtection()),
@@ -116,6 +118,7 @@ def build(
             register("RuntimeClass", _CREATE, _PODS, mutator=runtime_class.RuntimeClass(stored)),
             register("TokenSecrets", _WRITES, _SECRETS, mutator=secrets),
             register("PodSecurity", _WRITES, _POD_MAKERS, _POD_PARTS, validator=security),
+            register("PodSecurity", _WRITES, _NAMESPACES, validator=namespace_labels),
             register("OwnerReferencesPermissionEnforcement", _WRITES, validator=owners),
             register("RbacEscalation", _WRITES, _RBAC, validator=rbac_escalation.RbacEscalation(decide)),
             register("Certificates", _WRITES, _SIGNING, _SIGNING_PARTS, certificates, certificates),
