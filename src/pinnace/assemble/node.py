@@ -15,7 +15,7 @@ import sys
 from pinnace.api import resources
 from pinnace.assemble import connect, machine, node_control, places, process, settings
 from pinnace.client import client, events, informer
-from pinnace.dns import cluster_view
+from pinnace.dns import cluster_view, figures_endpoint
 from pinnace.dns import server as dns
 from pinnace.kernel import namespaces
 from pinnace.kit import backoff, clock, tasks
@@ -38,6 +38,7 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     time = clock.SystemClock()
     api = connect.over_tls(where.pki, cluster.url, "node", user_agent="kubelet")
     proxy_api = connect.over_tls(where.pki, cluster.url, "proxy", user_agent="kube-proxy")
+    dns_api = connect.over_tls(where.pki, cluster.url, "dns", user_agent="coredns")
     engine = machine.engine(where, cluster, time)
     await engine.open()
     network = bridge.BridgeNetwork(machine.network(where, cluster, await pod_range(api, cluster, time)))
@@ -50,10 +51,13 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     control = web_server.HttpServer(node_control.handler(engine.images), time=time)
     listener = web_server.HttpServer(server.handler(kubelet, api), time=time)
     names: dns.DnsServer | None = None
+    figures: web_server.HttpServer | None = None
     try:
         async with tasks.Supervisor(time) as supervisor:
-            names = start_services(supervisor, proxy_api, cluster, time)
-            await names.start(cluster.cluster_dns, 53)
+            names = start_services(supervisor, proxy_api, dns_api, cluster, time)
+            figures = web_server.HttpServer(figures_endpoint.handler(names.expose), time=time)
+            await names.start(cluster.cluster_dns, dns.PORT)
+            await start_figures(figures, cluster)
             context = tls.server_context(
                 where.pki / "node.crt", where.pki / "node.key", client_authority=where.pki / "ca.crt"
             )
@@ -66,11 +70,14 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     finally:
         if names is not None:
             await names.stop()
+        if figures is not None:
+            await figures.stop(STOP_SECONDS)
         await listener.stop(STOP_SECONDS)
         await control.stop(STOP_SECONDS)
         await engine.close()
         await network.close()
         await volumes_api.close()
+        await dns_api.close()
         await proxy_api.close()
         await api.close()
 
@@ -121,21 +128,35 @@ async def register(api: client.Client, cluster: settings.Cluster) -> None:
 
 
 def start_services(
-    supervisor: tasks.Supervisor, api: client.Client, cluster: settings.Cluster, time: clock.Clock
+    supervisor: tasks.Supervisor,
+    api: client.Client,
+    dns_api: client.Client,
+    cluster: settings.Cluster,
+    time: clock.Clock,
 ) -> dns.DnsServer:
-    """Proxy and DNS over one set of informers."""
+    """Proxy and DNS over one set of informers; DNS alone looks at namespaces."""
     services = informer.Informer(api, resources.SERVICES, time)
     slices = informer.Informer(api, resources.ENDPOINT_SLICES, time)
     services.add_index(cluster_view.BY_CLUSTER_IP, cluster_view.cluster_ips)
     slices.add_index(cluster_view.BY_ENDPOINT, cluster_view.endpoint_addresses)
     slices.add_index(proxy.BY_SERVICE, proxy.service_of_slice)
-    view = cluster_view.ClusterView(services, slices)
+    namespaces_known = informer.Informer(dns_api, resources.NAMESPACES, time)
+    view = cluster_view.ClusterView(services, slices, namespaces_known)
     rules_loop = proxy.Proxy(services, slices, cluster.table, cluster.node_name, time)
     supervisor.start("services informer", services.run)
     supervisor.start("endpoint slices informer", slices.run)
+    supervisor.start("namespaces informer", namespaces_known.run)
     supervisor.start("proxy", rules_loop.run)
     upstreams = dns.upstreams_of(pathlib.Path("/etc/resolv.conf"), cluster.cluster_dns)
     return dns.DnsServer(cluster.cluster_domain, view, upstreams, random.Random())  # noqa: S311 - the order of addresses
+
+
+async def start_figures(figures: web_server.HttpServer, cluster: settings.Cluster) -> None:
+    """Names do not depend on it: another program of the machine may have the port on every address."""
+    try:
+        await figures.start(cluster.cluster_dns, figures_endpoint.PORT)
+    except OSError as error:
+        log.warning("the figures of the DNS server are not served: %s", error)
 
 
 def main() -> None:

@@ -50,6 +50,7 @@ def ensure(where: places.Places, cluster: settings.Cluster, now: datetime.dateti
         ips=("127.0.0.1", cluster.node_ip),
     )
     _ensure_leaf(where.pki, authority, now, "proxy", "system:kube-proxy")
+    _ensure_leaf(where.pki, authority, now, "dns", "system:pinnace:dns")
     _ensure_leaf(where.pki, authority, now, "volumes", "system:pinnace:local-volumes")
     if not (where.pki / "sa.key").exists():
         key = ec.generate_private_key(ec.SECP256R1())

@@ -1,4 +1,4 @@
-"""The names' view of the cluster: over the informers that the node's proxy keeps anyway."""
+"""The names' view of the cluster: over the informers that the node's proxy keeps anyway, and the namespaces."""
 
 from collections.abc import Sequence
 
@@ -23,19 +23,29 @@ def endpoint_addresses(piece: client.Object) -> list[str]:
 class ClusterView:
     """A `records.View`. `services` has the index BY_CLUSTER_IP, `slices` BY_ENDPOINT and BY_SERVICE."""
 
-    def __init__(self, services: informer.Informer, slices: informer.Informer) -> None:
+    def __init__(self, services: informer.Informer, slices: informer.Informer, namespaces: informer.Informer) -> None:
         self._services = services
         self._slices = slices
+        self._namespaces = namespaces
         self._generation = 0
         services.add_handler(self._on_change)
         slices.add_handler(self._on_change)
+        namespaces.add_handler(self._on_namespace)
 
     @property
     def generation(self) -> int:
         return self._generation
 
+    @property
+    def is_synced(self) -> bool:
+        return self._services.is_synced and self._slices.is_synced and self._namespaces.is_synced
+
     def _on_change(self, old: client.Object | None, new: client.Object | None) -> None:
         self._generation += 1
+
+    def _on_namespace(self, old: client.Object | None, new: client.Object | None) -> None:
+        if old is None or new is None:
+            self._generation += 1
 
     def service(self, namespace: str, name: str) -> records.Object | None:
         return self._services.get(namespace, name)
@@ -44,9 +54,7 @@ class ClusterView:
         return self._slices.by_index(BY_SERVICE, f"{namespace}/{service}")
 
     def has_namespace(self, namespace: str) -> bool:
-        """Known by its Services: nothing but `<namespace>.svc.<domain>` itself depends on it, which has no records; watching every namespace is
-        not worth the difference between two ways to say so."""
-        return bool(self._services.list(namespace))
+        return self._namespaces.get(None, namespace) is not None
 
     def services_at(self, address: str) -> Sequence[records.Object]:
         return self._services.by_index(BY_CLUSTER_IP, address)

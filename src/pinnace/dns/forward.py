@@ -4,8 +4,6 @@ import asyncio
 import pathlib
 from collections.abc import Sequence
 
-import dnslib
-
 from pinnace.dns import wire
 
 SECONDS = 2.0
@@ -26,21 +24,20 @@ async def ask(data: bytes, upstreams: Upstreams, *, stream: bool) -> bytes | Non
     return None
 
 
-async def ask_alias(query: wire.Query, alias: str, first: bytes, count: int, upstreams: Upstreams) -> wire.Response:
-    """What others say about `alias`, behind the records that lead to it: clients' resolvers do not follow by themselves."""
+async def ask_alias(query: wire.Query, alias: str, first: tuple[bytes, ...], upstreams: Upstreams) -> wire.Response:
+    """What others say about `alias`, behind the records that lead to it: clients' resolvers do not follow by themselves.
+
+    The name that was asked for exists whatever they say, or if they say nothing."""
     question = wire.name(alias) + query.question[-4:]
     data = query.header[:2] + b"\x01\0" + bytes([0, 1]) + bytes(6) + question
     answer = await ask(data, upstreams, stream=False)
     if answer is not None and answer[2] & 2:
         answer = await ask(data, upstreams, stream=True)
-    if answer is None:
-        return wire.Response(wire.SERVER_FAILURE, is_authoritative=False)
     try:
-        parsed = dnslib.DNSRecord.parse(answer)
-    except (dnslib.DNSError, IndexError, ValueError):
-        return wire.Response(wire.SERVER_FAILURE, is_authoritative=False)
-    found = tuple(_repacked(entry) for entry in parsed.rr)
-    return wire.Response(parsed.header.rcode, first=first + b"".join(found), first_count=count + len(found))
+        found = wire.answers_of(answer) if answer is not None else ()
+    except ValueError:
+        found = ()
+    return wire.Response(is_authoritative=False, first=first, answers=found)
 
 
 def upstreams_of(resolv_conf: pathlib.Path, exclude: str) -> list[tuple[str, int]]:
@@ -51,13 +48,6 @@ def upstreams_of(resolv_conf: pathlib.Path, exclude: str) -> list[tuple[str, int
         return []
     servers = [line.split()[1] for line in lines if line.startswith("nameserver") and len(line.split()) > 1]
     return [(server, 53) for server in servers if server != exclude]
-
-
-def _repacked(entry: dnslib.RR) -> bytes:
-    """By itself, without pointers into the message that it came in."""
-    buffer = dnslib.DNSBuffer()
-    entry.pack(buffer)
-    return bytes(buffer.data)
 
 
 class _OneAnswer(asyncio.DatagramProtocol):

@@ -1,23 +1,33 @@
-"""What the cluster's names mean. Pure: Services, slices and pods in, addresses out (Kubernetes DNS specification 1.1).
+"""What the cluster's names mean. Pure: Services and slices in, records out (Kubernetes DNS specification 1.1; where that
+leaves a choice, what CoreDNS answers).
 
-* `svc.ns.svc.cluster.local` A: the Service's address, or those of the ready endpoints of a headless one;
-* `host.svc.ns.svc…` A: one endpoint of a headless Service by its hostname (or its address with dashes);
-* `_port._proto.svc.ns.svc…` SRV; ExternalName: CNAME; `1-2-3-4.ns.pod…` A; PTR for all of them.
+* `svc.ns.svc.cluster.local`: the Service's addresses, or those of the ready endpoints of a headless one (none: no such name);
+* `host.svc.ns.svc…`: the endpoints of that hostname (or of that address, with dashes); `_port._proto.svc.ns.svc…`: those with that port;
+* SRV of any of them: every port, at the name that has the address. ExternalName: CNAME. `1-2-3-4.ns.pod…`: 1.2.3.4, if the namespace is there;
+* PTR for all of them; `dns-version` TXT.
 """
 
 import dataclasses
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 Object = Mapping[str, Any]
 
+SCHEMA_VERSION = "1.1.0"
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+OWN_SERVICE = ("kube-system", "kube-dns")
+"""The Service that has this server's address."""
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Srv:
-    port: int
+
+class Entry(NamedTuple):
+    """One address of a name, with one of its ports."""
+
     target: str
-    """Fully qualified, without the last dot."""
+    """The name that has this address and no other port's: fully qualified, without the last dot."""
+    address: str
+    port: int = 0
+    """0: it has no port, and so no SRV record."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,13 +35,14 @@ class Answer:
     """`exists` False: NXDOMAIN. An answer that exists may hold nothing of the type asked for (NODATA)."""
 
     exists: bool = True
-    addresses: tuple[str, ...] = ()
-    services: tuple[Srv, ...] = ()
+    entries: tuple[Entry, ...] = ()
     canonical_name: str = ""
-    pointer: str = ""
+    pointers: tuple[str, ...] = ()
+    text: str = ""
 
 
 NO_SUCH_NAME = Answer(exists=False)
+NO_DATA = Answer()
 
 
 class View(Protocol):
@@ -40,6 +51,11 @@ class View(Protocol):
     @property
     def generation(self) -> int:
         """Another number after every change of what the methods return."""
+        ...
+
+    @property
+    def is_synced(self) -> bool:
+        """Before that nobody can say that a name is not there."""
         ...
 
     def service(self, namespace: str, name: str) -> Object | None: ...
@@ -52,120 +68,142 @@ class View(Protocol):
 def resolve(name: str, domain: str, view: View) -> Answer | None:
     """`name` in lower case without the last dot. None: not ours, to be forwarded."""
     if name == domain:
-        return Answer()
+        return NO_DATA
     if not name.endswith("." + domain):
         return None
-    labels = name[: -len(domain) - 1].split(".")
-    if labels == ["dns-version"]:
-        return Answer()
-    if labels[-1] == "svc":
-        return _service_name(labels[:-1], domain, view)
-    if labels[-1] == "pod":
-        return _pod_name(labels[:-1])
+    match name[: -len(domain) - 1].split("."):
+        case ["dns-version"]:
+            return Answer(text=SCHEMA_VERSION)
+        case ["svc" | "pod" | "dns"]:
+            return NO_DATA
+        case ["ns", "dns"]:
+            own = _service_name([], *OWN_SERVICE, domain, view)
+            return own if own.exists else NO_DATA
+        case [namespace, "svc" | "pod"]:
+            return NO_DATA if view.has_namespace(namespace) else NO_SUCH_NAME
+        case [pod, namespace, "pod"]:
+            return _pod_name(pod, namespace, domain, view)
+        case [*prefix, service, namespace, "svc"]:
+            return _service_name(prefix, namespace, service, domain, view)
     return NO_SUCH_NAME
 
 
-def resolve_pointer(name: str, domain: str, view: View) -> Answer | None:
-    """`4.3.2.1.in-addr.arpa` -> the Service or endpoint at 1.2.3.4. None: not ours."""
-    octets = name.removesuffix(".in-addr.arpa").split(".")
-    try:
-        address = str(ipaddress.IPv4Address(".".join(reversed(octets))))
-    except ValueError:
+def resolve_pointer(name: str, view: View, domain: str) -> Answer | None:
+    """`4.3.2.1.in-addr.arpa` -> the Service or the endpoints at 1.2.3.4; likewise `….ip6.arpa`. None: not ours."""
+    address = _reversed(name)
+    if not address:
         return None
     for service in view.services_at(address):
-        metadata = service["metadata"]
-        return Answer(pointer=f"{metadata['name']}.{metadata['namespace']}.svc.{domain}")
+        return Answer(pointers=(_full_name(service["metadata"]["name"], service["metadata"]["namespace"], domain),))
+    found = []
     for piece in view.slices_with(address):
-        service_name = (piece["metadata"].get("labels") or {}).get("kubernetes.io/service-name")
-        for endpoint in piece.get("endpoints") or ():
-            if service_name and address in endpoint["addresses"]:
-                host = endpoint.get("hostname") or _dashed(address)
-                return Answer(pointer=f"{host}.{service_name}.{piece['metadata']['namespace']}.svc.{domain}")
-    return None
+        service_name = (piece["metadata"].get("labels") or {}).get(SERVICE_NAME_LABEL)
+        if not service_name:
+            continue
+        full = _full_name(service_name, piece["metadata"]["namespace"], domain)
+        hosts = [_host_of(one, address) for one in piece.get("endpoints") or () if address in one["addresses"]]
+        found += [f"{host}.{full}" for host in hosts]
+    return Answer(pointers=tuple(dict.fromkeys(found))) if found else None
 
 
-def _service_name(labels: Sequence[str], domain: str, view: View) -> Answer:
-    if not labels:
-        return Answer()
-    namespace, rest = labels[-1], labels[:-1]
-    if not rest:
-        return Answer() if view.has_namespace(namespace) else NO_SUCH_NAME
-    service = view.service(namespace, rest[-1])
-    if service is None:
+def _reversed(name: str) -> str:
+    """ "" where the name is no whole address."""
+    labels = name.split(".")
+    try:
+        match labels:
+            case [*octets, "in-addr", "arpa"]:
+                return str(ipaddress.IPv4Address(".".join(reversed(octets))))
+            case [*digits, "ip6", "arpa"] if len(digits) == 32 and all(len(digit) == 1 for digit in digits):
+                return str(ipaddress.IPv6Address(int("".join(reversed(digits)), 16)))
+    except ValueError:
+        pass
+    return ""
+
+
+def _service_name(prefix: Sequence[str], namespace: str, name: str, domain: str, view: View) -> Answer:
+    service = view.service(namespace, name)
+    if service is None or len(prefix) > 2:
         return NO_SUCH_NAME
-    full = f"{rest[-1]}.{namespace}.svc.{domain}"
     spec = service.get("spec", {})
     if spec.get("type") == "ExternalName":
-        return Answer(canonical_name=spec.get("externalName", "").rstrip(".")) if len(rest) == 1 else NO_SUCH_NAME
-    is_headless = spec.get("clusterIP") == "None"
-    slices = view.slices(namespace, rest[-1]) if is_headless else ()
-    prefix = rest[:-1]
-    if not prefix:
-        return Answer(addresses=tuple(_ready_addresses(service, slices)) if is_headless else _cluster_ips(spec))
-    if len(prefix) == 2 and prefix[0].startswith("_") and prefix[1].startswith("_"):
-        return _port_name(prefix, service, slices, full)
-    if len(prefix) == 1 and is_headless:
-        found = [
-            endpoint["addresses"][0]
-            for endpoint in _published(service, slices)
-            if prefix[0] in ((endpoint.get("hostname") or "").lower(), _dashed(endpoint["addresses"][0]))
-        ]
-        return Answer(addresses=tuple(dict.fromkeys(found))) if found else NO_SUCH_NAME
-    return NO_SUCH_NAME
-
-
-def _port_name(prefix: Sequence[str], service: Object, slices: Sequence[Object], full: str) -> Answer:
-    port_name, protocol = prefix[0][1:], prefix[1][1:]
-    found: list[Srv] = []
-    if service["spec"].get("clusterIP") == "None":
-        for piece in slices:
-            for port in piece.get("ports") or ():
-                if (port.get("name") or "").lower() == port_name and (
-                    port.get("protocol") or "TCP"
-                ).lower() == protocol:
-                    found += [
-                        Srv(port["port"], f"{endpoint.get('hostname') or _dashed(endpoint['addresses'][0])}.{full}")
-                        for endpoint in _published(service, [piece])
-                    ]
+        alias = spec.get("externalName", "").rstrip(".")
+        return NO_SUCH_NAME if prefix or _is_address(alias) else Answer(canonical_name=alias)
+    host = prefix[0] if len(prefix) == 1 else ""
+    wanted = _Port(prefix[0].removeprefix("_"), prefix[1].removeprefix("_")) if len(prefix) == 2 else None
+    full = _full_name(name, namespace, domain)
+    if host or spec.get("clusterIP") == "None":
+        found = tuple(_endpoint_entries(service, view.slices(namespace, name), full, host, wanted))
     else:
-        found = [
-            Srv(port["port"], full)
-            for port in service["spec"].get("ports", ())
-            if port.get("name", "").lower() == port_name and port.get("protocol", "TCP").lower() == protocol
-        ]
-    return Answer(services=tuple(dict.fromkeys(found))) if found else NO_SUCH_NAME
+        found = tuple(_own_entries(spec, full, wanted))
+    return Answer(entries=found) if found else NO_SUCH_NAME
 
 
-def _pod_name(labels: Sequence[str]) -> Answer:
-    """Says nothing but what was asked: neither the pod nor its namespace need exist (upstream's `pods insecure`)."""
-    if len(labels) != 2:
-        return NO_SUCH_NAME
-    try:
-        return Answer(addresses=(str(ipaddress.IPv4Address(labels[0].replace("-", "."))),))
-    except ValueError:
-        return NO_SUCH_NAME
+class _Port(NamedTuple):
+    name: str
+    protocol: str
+
+    def is_that_of(self, port: Object) -> bool:
+        return (self.name, self.protocol) == (
+            (port.get("name") or "").lower(),
+            (port.get("protocol") or "TCP").lower(),
+        )
 
 
-def _cluster_ips(spec: Object) -> tuple[str, ...]:
-    return tuple(
-        address for address in (spec.get("clusterIPs") or [spec.get("clusterIP", "")]) if address and ":" not in address
-    )
+def _numbers(ports: Iterable[Object], wanted: _Port | None) -> list[int]:
+    ports = list(ports)
+    if wanted is None and not ports:
+        return [0]
+    return [port.get("port") or 0 for port in ports if wanted is None or wanted.is_that_of(port)]
 
 
-def _published(service: Object, slices: Iterable[Object]) -> Iterable[Object]:
-    """Ready endpoints; all of them where the Service asks for that."""
+def _own_entries(spec: Object, full: str, wanted: _Port | None) -> Iterator[Entry]:
+    addresses = [address for address in spec.get("clusterIPs") or [spec.get("clusterIP", "")] if address]
+    for number in _numbers(spec.get("ports") or (), wanted):
+        for address in addresses:
+            yield Entry(full, address, number)
+
+
+def _endpoint_entries(
+    service: Object, slices: Iterable[Object], full: str, host: str, wanted: _Port | None
+) -> Iterator[Entry]:
+    """Of ready endpoints; of all of them where the Service asks for that."""
     everything = service.get("spec", {}).get("publishNotReadyAddresses", False)
     for piece in slices:
-        if piece.get("addressType") != "IPv4":
-            continue
+        numbers = _numbers(piece.get("ports") or (), wanted)
         for endpoint in piece.get("endpoints") or ():
-            if everything or (endpoint.get("conditions") or {}).get("ready") is not False:
-                yield endpoint
+            if not everything and (endpoint.get("conditions") or {}).get("ready") is False:
+                continue
+            for address in endpoint["addresses"]:
+                name = _host_of(endpoint, address)
+                if not _is_address(address) or host not in ("", name.lower()):
+                    continue
+                for number in numbers:
+                    yield Entry(f"{name}.{full}", address, number)
 
 
-def _ready_addresses(service: Object, slices: Iterable[Object]) -> Iterable[str]:
-    return dict.fromkeys(address for endpoint in _published(service, slices) for address in endpoint["addresses"])
+def _pod_name(pod: str, namespace: str, domain: str, view: View) -> Answer:
+    """Says nothing of the pod but what was asked, which need not exist (CoreDNS' `pods insecure`)."""
+    separator = "." if pod.count("-") == 3 and "--" not in pod else ":"
+    address = pod.replace("-", separator)
+    if not _is_address(address) or not view.has_namespace(namespace):
+        return NO_SUCH_NAME
+    return Answer(entries=(Entry(f"{pod}.{namespace}.pod.{domain}", str(ipaddress.ip_address(address))),))
 
 
-def _dashed(address: str) -> str:
-    return address.replace(".", "-")
+def _full_name(service: str, namespace: str, domain: str) -> str:
+    return f"{service}.{namespace}.svc.{domain}"
+
+
+def _host_of(endpoint: Object, address: str) -> str:
+    """Its hostname, or its address as one label (which ends in no dash)."""
+    dashed = address.replace(".", "-").replace(":", "-")
+    return endpoint.get("hostname") or (dashed + "0" if dashed.endswith("-") else dashed)
+
+
+def _is_address(text: str) -> bool:
+    """Others (of slices whose address type is a name) have no records."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text

@@ -8,8 +8,10 @@ import dataclasses
 import socket
 import struct
 
-A, CNAME, SOA, PTR, AAAA, SRV, OPT, ANY = 1, 5, 6, 12, 28, 33, 41, 255
-NO_ERROR, FORMAT_ERROR, SERVER_FAILURE, NO_SUCH_NAME, NOT_IMPLEMENTED = range(5)
+A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV, OPT, ANY = 1, 2, 5, 6, 12, 15, 16, 28, 33, 41, 255
+TRANSFERS = frozenset({251, 252})
+"""IXFR, AXFR: all names at once are for nobody."""
+NO_ERROR, FORMAT_ERROR, SERVER_FAILURE, NO_SUCH_NAME, NOT_IMPLEMENTED, REFUSED = range(6)
 BAD_VERSION = 16
 """Of EDNS; its upper bits travel in the OPT record."""
 
@@ -22,6 +24,8 @@ MAX_BYTES = 4096
 
 _HEADER = struct.Struct("!HBBHHHH")
 _OPT = struct.Struct("!BHHBBHH")
+_RECORD = struct.Struct("!HHIH")
+"""What follows a record's owner: type, class, seconds, length of the data."""
 _IN = 1
 
 
@@ -74,25 +78,47 @@ class Query:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Response:
-    """All of an answer that is the same for every client. `answers` are rotated from query to query; `first` stays in front (a CNAME)."""
+    """All of an answer that is the same for every client, record by record. `answers` are rotated from query to query; `first` (CNAMEs)
+    stays in front."""
 
     code: int = NO_ERROR
     is_authoritative: bool = True
-    first: bytes = b""
-    first_count: int = 0
+    first: tuple[bytes, ...] = ()
     answers: tuple[bytes, ...] = ()
     authority: bytes = b""
     """At most one record."""
+    additional: tuple[bytes, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return len(self.authority) + sum(map(len, (*self.first, *self.answers, *self.additional)))
 
     def encode(self, query: Query, turn: int, limit: int) -> bytes:
-        """`turn`: which of the answers comes first. Longer than `limit`: marked truncated and without records; the client asks again over TCP."""
-        answers = self.answers
-        body = self.first + b"".join(answers if not turn else (*answers[turn:], *answers[:turn])) + self.authority
-        counts = (self.first_count + len(answers), 1 if self.authority else 0)
+        """`turn`: which of the answers comes first. What does not fit into `limit` is left out from the end: additional records silently,
+        others are missed (the answer is marked truncated: the client asks again over TCP)."""
+        answers = (*self.first, *self.answers[turn:], *self.answers[:turn])
         options = _options(query, self.code)
-        if 12 + len(query.question) + len(body) + len(options) > limit:
-            return _head(query, self, (0, 0), is_cut=True) + query.question + options
-        return _head(query, self, counts, is_cut=False) + query.question + body + options
+        room = limit - 12 - len(query.question) - len(options)
+        authority: tuple[bytes, ...] = (self.authority,) if self.authority else ()
+        if self.size <= room:
+            shown, additional, is_cut = answers, self.additional, False
+        else:
+            shown, room = _fitting(answers, room)
+            authority, room = _fitting(authority if len(shown) == len(answers) else (), room)
+            is_cut = len(shown) < len(answers) or bool(self.authority and not authority)
+            additional, _ = _fitting(() if is_cut else self.additional, room)
+        counts = (len(shown), len(authority), len(additional) + int(query.has_edns))
+        body = b"".join((*shown, *authority, *additional))
+        return _head(query, self, counts, is_cut=is_cut) + query.question + body + options
+
+
+def _fitting(records: tuple[bytes, ...], room: int) -> tuple[tuple[bytes, ...], int]:
+    """The first of them that fit, and the room that is left."""
+    for count, record in enumerate(records):
+        if len(record) > room:
+            return records[:count], room
+        room -= len(record)
+    return records, room
 
 
 def parse(data: bytes) -> Query:
@@ -128,16 +154,27 @@ def name(text: str) -> bytes:
 
 
 def record(owner: bytes, kind: int, seconds: int, data: bytes) -> bytes:
-    return owner + struct.pack("!HHIH", kind, _IN, seconds, len(data)) + data
+    return owner + _RECORD.pack(kind, _IN, seconds, len(data)) + data
+
+
+def kind_of(address: str) -> int:
+    return AAAA if ":" in address else A
 
 
 def address(owner: bytes, seconds: int, text: str) -> bytes:
-    return record(owner, A, seconds, socket.inet_aton(text))
+    """A or AAAA."""
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    return record(owner, kind_of(text), seconds, socket.inet_pton(family, text))
 
 
-def service(owner: bytes, seconds: int, port: int, target: str) -> bytes:
-    """SRV with priority 0 and weight 100."""
-    return record(owner, SRV, seconds, struct.pack("!HHH", 0, 100, port) + name(target))
+def service(owner: bytes, seconds: int, port: int, target: str, weight: int) -> bytes:
+    """SRV with priority 0."""
+    return record(owner, SRV, seconds, struct.pack("!HHH", 0, weight, port) + name(target))
+
+
+def text(owner: bytes, seconds: int, content: str) -> bytes:
+    """TXT of one string of at most 255 bytes."""
+    return record(owner, TXT, seconds, bytes([len(content)]) + content.encode("ascii"))
 
 
 def authority(zone: str, seconds: int) -> bytes:
@@ -150,12 +187,74 @@ def failure(query: Query, code: int) -> bytes:
     return Response(code, is_authoritative=False).encode(query, 0, MAX_BYTES)
 
 
-def _head(query: Query, response: Response, counts: tuple[int, int], *, is_cut: bool) -> bytes:
+def answers_of(message: bytes) -> tuple[bytes, ...]:
+    """The answer records of what another server says, each by itself: without pointers into the message. Raises ValueError."""
+    if len(message) < 12:
+        raise ValueError("no DNS message")
+    questions, count = struct.unpack_from("!2H", message, 4)
+    position = 12
+    for _ in range(questions):
+        _, position = _expanded(message, position)
+        position += 4
+    found = []
+    for _ in range(count):
+        owner, position = _expanded(message, position)
+        head = message[position : position + _RECORD.size]
+        position += _RECORD.size
+        end = position + int.from_bytes(head[-2:], "big")
+        if len(head) < _RECORD.size or end > len(message):
+            raise ValueError("a record is cut off")
+        data = _data(message, int.from_bytes(head[:2], "big"), position, end)
+        found.append(owner + head[:-2] + len(data).to_bytes(2, "big") + data)
+        position = end
+    return tuple(found)
+
+
+_NAMES = {NS: (0, 1), CNAME: (0, 1), PTR: (0, 1), MX: (2, 1), SRV: (6, 1), SOA: (0, 2)}
+"""Of the types whose data may hold pointers (RFC 3597, 4): bytes before the names, how many names."""
+
+
+def _data(message: bytes, kind: int, position: int, end: int) -> bytes:
+    before, count = _NAMES.get(kind, (end - position, 0))
+    found = message[position : position + before]
+    position += before
+    for _ in range(count):
+        label, position = _expanded(message, position)
+        found += label
+    if position > end:
+        raise ValueError("a name is longer than its record")
+    return found + message[position:end]
+
+
+def _expanded(message: bytes, position: int) -> tuple[bytes, int]:
+    """The name there in full, and where what follows it begins. A pointer leads only backwards: none is followed for ever. Raises ValueError."""
+    labels = bytearray()
+    start, after = position, 0
+    while True:
+        if position + 1 > len(message) or len(labels) > 255:
+            raise ValueError("not a name")
+        length = message[position]
+        if length >= 0xC0:
+            after = after or position + 2
+            position = int.from_bytes(message[position : position + 2], "big") & 0x3FFF
+            if position >= start:
+                raise ValueError("a pointer that does not lead backwards")
+            start = position
+        elif length > 63:
+            raise ValueError("not a label")
+        else:
+            labels += message[position : position + 1 + length]
+            position += 1 + length
+            if length == 0:
+                return bytes(labels), after or position
+
+
+def _head(query: Query, response: Response, counts: tuple[int, int, int], *, is_cut: bool) -> bytes:
     # Kept from the query: opcode, recursion desired, checking disabled.
     first = 0x80 | query.header[2] & 0x79 | (4 if response.is_authoritative else 0) | (2 if is_cut else 0)
     second = 0x80 | query.header[3] & 0x10 | response.code & 15
     identity = int.from_bytes(query.header[:2], "big")
-    return _HEADER.pack(identity, first, second, 1, *counts, int(query.has_edns))
+    return _HEADER.pack(identity, first, second, 1, *counts)
 
 
 def _options(query: Query, code: int) -> bytes:

@@ -14,6 +14,7 @@ class Told(cache.Cache):
     def __init__(self) -> None:
         super().__init__()
         self._handlers: list[Any] = []
+        self.is_synced = True
 
     def add_handler(self, handler: Any) -> None:
         self._handlers.append(handler)
@@ -25,20 +26,26 @@ class Told(cache.Cache):
 
 
 def test_changes_of_services_and_slices_are_new_generations() -> None:
-    services, slices = Told(), Told()
+    services, slices, namespaces = Told(), Told(), Told()
     services.add_index(cluster_view.BY_CLUSTER_IP, cluster_view.cluster_ips)
     slices.add_index(cluster_view.BY_ENDPOINT, cluster_view.endpoint_addresses)
-    view = cluster_view.ClusterView(services, slices)  # type: ignore[arg-type]
+    view = cluster_view.ClusterView(services, slices, namespaces)  # type: ignore[arg-type]
     seen = [view.generation]
     metadata = {"namespace": "shop", "name": "web"}
     services.change(("shop", "web"), {"metadata": metadata, "spec": {"clusterIPs": ["10.43.0.5"]}})
     seen.append(view.generation)
-    assert view.has_namespace("shop")
     assert [one["metadata"] for one in view.services_at("10.43.0.5")] == [metadata]
     slices.change(("shop", "web-x"), {"metadata": metadata, "endpoints": [{"addresses": ["10.42.0.3"]}]})
     seen.append(view.generation)
     assert view.slices_with("10.42.0.3")
     services.change(("shop", "web"), None)
     seen.append(view.generation)
-    assert not view.has_namespace("shop")
-    assert len(set(seen)) == 4
+    namespaces.change(("", "bare"), {"metadata": {"name": "bare"}})
+    seen.append(view.generation)
+    assert (view.has_namespace("bare"), view.has_namespace("shop")) == (True, False)
+    assert len(set(seen)) == 5
+    namespaces.change(("", "bare"), {"metadata": {"name": "bare", "labels": {"a": "b"}}})
+    assert view.generation == seen[-1]
+    assert view.is_synced
+    namespaces.is_synced = False
+    assert not view.is_synced

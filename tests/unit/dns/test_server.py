@@ -15,9 +15,11 @@ DOMAIN = "cluster.local"
 
 
 class View:
-    """Every Service exists; `many` has 100 addresses, `few` 3; `out…` and `in` are aliases, `loop` of itself."""
+    """Every Service exists; `many` has 100 addresses, `few` 3, `wide` 20 and a port, `ports` two ports;
+    `out…` and `in` are aliases, `loop` of itself."""
 
     generation = 0
+    is_synced = True
     address = "10.43.0.5"
     aliases = {  # noqa: RUF012
         "out": "web.shop.svc.elsewhere",
@@ -30,9 +32,11 @@ class View:
         metadata = {"name": name, "namespace": namespace}
         if name in self.aliases:
             return {"metadata": metadata, "spec": {"type": "ExternalName", "externalName": self.aliases[name]}}
-        ips = [f"10.43.1.{number}" for number in range({"many": 100, "few": 3}.get(name, 1))]
+        ips = [f"10.43.1.{number}" for number in range({"many": 100, "few": 3, "wide": 20}.get(name, 1))]
         ips = ips if len(ips) > 1 else [self.address]
-        return {"metadata": metadata, "spec": {"clusterIP": ips[0], "clusterIPs": ips}}
+        numbers = {"ports": (80, 90), "wide": (80,)}.get(name, ())
+        ports = [{"name": f"p{number}", "port": number, "protocol": "TCP"} for number in numbers]
+        return {"metadata": metadata, "spec": {"clusterIP": ips[0], "clusterIPs": ips, "ports": ports}}
 
     def slices(self, namespace, service):  # type: ignore[no-untyped-def]
         return []
@@ -98,7 +102,9 @@ def test_an_answer_that_does_not_fit_is_marked_and_whole_over_tcp() -> None:
     async def main() -> None:
         dns = make()
         port = await serving(dns)
-        assert (await ask(port, "many.shop.svc.cluster.local")).header.tc == 1
+        cut = await ask(port, "many.shop.svc.cluster.local")
+        assert cut.header.tc == 1
+        assert len(cut.rr) == (512 - 12 - 32) // 16
         assert len((await ask(port, "many.shop.svc.cluster.local", tcp=True)).rr) == 100
         await dns.stop()
 
@@ -125,7 +131,7 @@ def test_other_names_are_forwarded_and_failure_is_said() -> None:
 def test_no_datagram_raises_and_what_is_said_can_be_read(data: bytes) -> None:
     async def main() -> None:
         dns = make()
-        answer = dns.answer_datagram(data, lambda late: None)
+        answer = dns.answer_datagram(data, "10.42.0.2", lambda late: None)
         if answer and len(data) >= 12:
             assert answer[:2] == data[:2]
             dnslib.DNSRecord.parse(answer)
@@ -135,7 +141,7 @@ def test_no_datagram_raises_and_what_is_said_can_be_read(data: bytes) -> None:
 
 
 def at_once(dns: server.DnsServer, query: dnslib.DNSRecord) -> dnslib.DNSRecord:
-    return dnslib.DNSRecord.parse(dns.answer_datagram(bytes(query.pack()), lambda late: None))
+    return dnslib.DNSRecord.parse(dns.answer_datagram(bytes(query.pack()), "10.42.0.2", lambda late: None))
 
 
 def names(labels: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -220,8 +226,10 @@ def test_an_alias_outside_is_followed_through_the_node_s_name_servers() -> None:
         only = await ask(port, "out.shop.svc.cluster.local", "CNAME")
         assert [str(entry.rdata) for entry in only.rr] == ["web.shop.svc.elsewhere."]
         await outside.stop()
+        # Who cannot be asked does not make the name one that is not there.
         gone = await ask(port, "out.shop.svc.cluster.local")
-        assert gone.header.rcode == dnslib.RCODE.SERVFAIL
+        assert gone.header.rcode == dnslib.RCODE.NOERROR
+        assert [str(entry.rdata) for entry in gone.rr] == ["web.shop.svc.elsewhere."]
         await dns.stop()
 
     asyncio.run(main())
@@ -283,7 +291,7 @@ def test_more_questions_for_others_than_can_wait_fail_at_once(monkeypatch: pytes
             silent.bind(("127.0.0.1", 0))
             dns = make([silent.getsockname()])
             query = bytes(dnslib.DNSRecord.question("example.org").pack())
-            said = [dns.answer_datagram(query, lambda late: None) for _ in range(3)]
+            said = [dns.answer_datagram(query, "10.42.0.2", lambda late: None) for _ in range(3)]
             assert said[:2] == [b"", b""]
             assert dnslib.DNSRecord.parse(said[2]).header.rcode == dnslib.RCODE.SERVFAIL
             await dns.stop()
@@ -291,19 +299,77 @@ def test_more_questions_for_others_than_can_wait_fail_at_once(monkeypatch: pytes
     asyncio.run(main())
 
 
-def test_silent_streams_are_closed_and_too_many_are_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_streams_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "STREAM_IDLE_SECONDS", 0.2)
-    monkeypatch.setattr(server, "MAX_STREAMS", 1)
 
     async def main() -> None:
         dns = make()
-        port = await serving(dns)
-        first, first_writer = await asyncio.open_connection("127.0.0.1", port)
-        second, second_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.wait({asyncio.create_task(one.read()) for one in (first, second)})
-        first_writer.close()
-        second_writer.close()
-        assert str((await ask(port, "web.shop.svc.cluster.local", tcp=True)).rr[0].rdata) == "10.43.0.5"
+        reader, writer = await asyncio.open_connection("127.0.0.1", await serving(dns))
+        assert await reader.read() == b""
+        writer.close()
         await dns.stop()
 
     asyncio.run(main())
+
+
+def test_before_the_cluster_is_known_no_name_is_denied() -> None:
+    view = View()
+    view.is_synced = False
+    dns = server.DnsServer(DOMAIN, view, [], random.Random(0))
+    assert at_once(dns, dnslib.DNSRecord.question("x.cluster.local")).header.rcode == dnslib.RCODE.SERVFAIL
+    assert at_once(dns, dnslib.DNSRecord.question("web.shop.svc.cluster.local")).header.rcode == dnslib.RCODE.NOERROR
+
+
+def test_srv_of_the_bare_name_carries_ports_and_addresses() -> None:
+    """What peer finders of databases ask: LookupSRV("", "", name)."""
+    answer = at_once(make(), dnslib.DNSRecord.question("ports.shop.svc.cluster.local", "SRV"))
+    assert sorted(str(entry.rdata) for entry in answer.rr) == [
+        "0 50 80 ports.shop.svc.cluster.local.",
+        "0 50 90 ports.shop.svc.cluster.local.",
+    ]
+    assert [(str(entry.rname), str(entry.rdata)) for entry in answer.ar] == [
+        ("ports.shop.svc.cluster.local.", "10.43.0.5")
+    ]
+
+
+def test_addresses_beside_an_answer_are_left_out_where_they_do_not_fit_and_that_is_no_cut() -> None:
+    answer = at_once(make(), dnslib.DNSRecord.question("wide.shop.svc.cluster.local", "SRV"))
+    assert (answer.header.tc, len(answer.rr)) == (0, 1)
+    assert 0 < len(answer.ar) < 20
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code", "shown"),
+    [
+        ("dns-version.cluster.local", "TXT", "NOERROR", ['"1.1.0"']),
+        ("dns-version.cluster.local", "A", "NOERROR", []),
+        ("cluster.local", "NS", "NOERROR", ["ns.dns.cluster.local."]),
+        ("ns.dns.cluster.local", "A", "NOERROR", ["10.43.0.5"]),
+        ("cluster.local", "A", "NOERROR", []),
+        ("cluster.local", "AXFR", "REFUSED", []),
+        ("out.shop.svc.cluster.local", "CNAME", "NOERROR", ["web.shop.svc.elsewhere."]),
+        ("out.shop.svc.cluster.local", "SRV", "NOERROR", []),
+        ("web.shop.svc.cluster.local", "TXT", "NOERROR", []),
+        ("web.shop.svc.cluster.local", "SRV", "NOERROR", []),
+    ],
+)
+def test_what_the_zone_says(name: str, kind: str, code: str, shown: list[str]) -> None:
+    answer = at_once(make(), dnslib.DNSRecord.question(name, kind))
+    assert (dnslib.RCODE.get(answer.header.rcode), [str(entry.rdata) for entry in answer.rr]) == (code, shown)
+
+
+def test_the_zone_has_a_start_of_authority() -> None:
+    answer = at_once(make(), dnslib.DNSRecord.question("cluster.local", "SOA"))
+    assert [entry.rtype for entry in answer.rr] == [dnslib.QTYPE.SOA]
+
+
+def test_questions_and_answers_are_counted() -> None:
+    dns = make()
+    for name, kind in (("web.shop.svc.cluster.local", "A"), ("x.cluster.local", "TYPE1234")):
+        at_once(dns, dnslib.DNSRecord(q=dnslib.DNSQuestion(name, getattr(dnslib.QTYPE, kind, 1234))))
+    text = dns.expose().decode()
+    assert (
+        'coredns_dns_requests_total{server="dns://:53",zone="cluster.local.",family="1",proto="udp",type="A"} 1' in text
+    )
+    assert 'type="other"} 1' in text
+    assert 'rcode="NXDOMAIN"} 1' in text

@@ -248,6 +248,8 @@ CLUSTER_ROLES = (
             "list watch | discovery.k8s.io | endpointslices",
         ),
     ),
+    # Beside what the proxy's informers hold anyway: which namespaces there are.
+    Role("system:pinnace:dns", ("list watch | core | namespaces",)),
     Role(
         # Ours: the node agent deletes the data of released local volumes, which the node's own identity may not.
         "system:pinnace:local-volumes",
@@ -714,6 +716,7 @@ CLUSTER_ROLE_BINDINGS = (
     Binding("system:monitoring", "ClusterRole system:monitoring", ("Group system:monitoring",)),
     Binding("system:node", "ClusterRole system:node", ()),
     Binding("system:node-proxier", "ClusterRole system:node-proxier", ("User system:kube-proxy",)),
+    Binding("system:pinnace:dns", "ClusterRole system:pinnace:dns", ("User system:pinnace:dns",)),
     Binding(
         "system:pinnace:local-volumes",
         "ClusterRole system:pinnace:local-volumes",
