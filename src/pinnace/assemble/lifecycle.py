@@ -171,9 +171,7 @@ def _prepare(options: Options, where: places.Places) -> settings.Cluster:
     _require_possible(where, cluster, running)
     if cluster != present:
         settings.save(where, cluster)
-    where.logs.mkdir(exist_ok=True, mode=0o755)
-    where.store.parent.mkdir(exist_ok=True)
-    where.store.parent.chmod(0o700)  # Secrets are in it
+    places.close_folders(where, node=cluster.node)
     places.make_run_folder(where)
     pki.ensure(where, cluster, datetime.datetime.now(datetime.UTC))
     kubeconfig.write_admin(where, cluster)

@@ -25,7 +25,7 @@ Key = ec.EllipticCurvePrivateKey
 
 def ensure(where: places.Places, cluster: settings.Cluster, now: datetime.datetime) -> None:
     """Everything that the processes of this cluster need is there and valid for a while; nothing valid is replaced."""
-    where.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files.close_folder(where.pki)
     authority = _ensure_authority(where.pki, now)
     server_names = (
         "kubernetes",

@@ -5,6 +5,8 @@ import os
 import pathlib
 import zlib
 
+from pinnace.kit import files
+
 DEFAULT_NAME = "pinnace"
 
 
@@ -94,6 +96,14 @@ def of(data_dir: pathlib.Path) -> Places:
     mine = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pinnace-{os.geteuid()}"  # noqa: S108 - the fallback of others too
     base = pathlib.Path("/run/pinnace") if os.geteuid() == 0 else pathlib.Path(mine, "pinnace")
     return Places(data, base / cluster_id(data))
+
+
+def close_folders(where: Places, *, node: bool) -> None:
+    """What holds keys, other people's objects, files, programs and output is entered by this user alone (logs: by its group too),
+    also where an earlier version left it open. Raises OSError."""
+    for folder in (where.pki, where.store.parent, *((where.engine.parent,) if node else ())):
+        files.close_folder(folder)
+    files.close_folder(where.logs, 0o750)
 
 
 def make_run_folder(where: Places) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import pathlib
 import signal
 import sys
@@ -17,11 +18,14 @@ from pinnace.assemble import log_file
 # The store's writer comes back from each commit to a loop that computes; it must not wait the usual 5 ms until the loop lets go, since
 # clients wait for it. A switch costs some microseconds.
 SWITCH_SECONDS = 0.0005
+UMASK = 0o022
 LOG_FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname).1s %(name)s: %(message)s"
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], log: pathlib.Path, level: str) -> None:
     """Run `main` on uvloop until it returns; it usually waits for `stop_requested()`. `log` is where standard error goes to."""
+    # Not whatever the shell had that started us: containers of any user read what we write for them (/etc/hosts, config maps).
+    os.umask(UMASK)
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
         level=level.upper(),

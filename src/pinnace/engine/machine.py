@@ -12,7 +12,7 @@ import pathlib
 
 from pinnace.engine import events, interface, monitor, records
 from pinnace.kernel import capabilities, cgroup_moves, cgroups, mounts, paths
-from pinnace.kit import clock, tasks
+from pinnace.kit import clock, files, tasks
 from pinnace.oci import configuration, images
 
 log = logging.getLogger(__name__)
@@ -132,15 +132,17 @@ class Machine:
         return folder
 
     def make_folders(self) -> None:
+        """Nobody but root enters them: below lie programs of images that run as their owner, and what containers wrote for everybody."""
         for folder in (
+            self.root,
             self.root / "containers",
             self.root / "sandboxes",
             self.root / "image-mounts",
             self.run / "containers",
             self.run / "sandboxes",
         ):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o711)
-        self.runtime_root.mkdir(exist_ok=True, mode=0o700)
+            files.close_folder(folder)
+        files.close_folder(self.runtime_root)
 
     # -------------------------------------------------------------- records
 

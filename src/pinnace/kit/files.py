@@ -1,8 +1,9 @@
-"""Files that are either wholly there or not there at all."""
+"""Files that are either wholly there or not there at all, and folders that others do not enter."""
 
 import os
 import pathlib
 import re
+import stat
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}")
 
@@ -25,6 +26,16 @@ def write_atomic(path: pathlib.Path, data: bytes, mode: int = 0o644, *, durable:
         raise
     if durable:
         sync_directory(path.parent)
+
+
+def close_folder(folder: pathlib.Path, mode: int = 0o700) -> None:
+    """Make the folder; one that is there, or that a wide umask made, gives nobody more than `mode` does.
+
+    What lies in it may then have any mode: an image's set-user-id programs, folders that every user of a pod may write. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    present = stat.S_IMODE(folder.stat().st_mode)
+    if present & ~mode:
+        folder.chmod(present & mode)
 
 
 def remove_temporaries(folder: pathlib.Path) -> None:

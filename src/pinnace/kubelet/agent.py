@@ -20,7 +20,7 @@ from pinnace.api import resources
 from pinnace.client import client, events, informer
 from pinnace.engine import interface
 from pinnace.kernel import paths
-from pinnace.kit import clock, tasks
+from pinnace.kit import clock, files, tasks
 from pinnace.kubelet import settings as settings_module
 from pinnace.kubelet.node import admission, facts, housekeeping, registration
 from pinnace.kubelet.pod import (
@@ -127,6 +127,9 @@ class Kubelet:
 
     async def _run(self) -> None:
         supervisor = self._supervisor
+        # What is in them is for the pods alone: volumes that every user of a pod may write, and their output.
+        files.close_folder(self.settings.data_dir)
+        files.close_folder(self.settings.logs_dir, 0o750)
         changes = self.engine.events()
         for source in (self.pods, self._services, self._nodes):
             supervisor.start(f"{source.resource.plural} informer", source.run)

@@ -1,68 +1,17 @@
 """Pods on this machine: real containers, a real bridge, real volumes; only the API is one in memory."""
 
 import asyncio
-import contextlib
-import ipaddress
-import os
 import pathlib
-import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from pinnace.api import resources
-from pinnace.engine import engine
-from pinnace.kit import clock
 from pinnace.kubelet.endpoint import server
-from pinnace.kubelet.volumes import kernel_mounts
-from pinnace.net import bridge, rules
-from pinnace.testing import images, node_agent, pods
+from pinnace.testing import node_agent, pods, real_node
 from pinnace.web import messages
 
 pytestmark = pytest.mark.privileged
-
-
-@contextlib.asynccontextmanager
-async def node(places: Any, tmp_path: pathlib.Path) -> AsyncIterator[node_agent.NodeAgent]:
-    name = f"k{os.getpid() % 10000}{secrets.token_hex(2)}"
-    table = rules.TableSettings(
-        f"pinnace-{name}", f"pn{name}", ipaddress.IPv4Network("10.204.0.0/16"), ipaddress.IPv4Network("10.205.0.0/16")
-    )
-    node_range = ipaddress.IPv4Network("10.204.7.0/24")
-    network = bridge.BridgeNetwork(
-        bridge.Settings(table, node_range, ipaddress.IPv4Address("10.205.0.10"), tmp_path / "network.json")
-    )
-    images.busybox_archive(tmp_path / "busybox.tar", "busybox:latest", Cmd=["sleep", "1000000"])
-
-    def make_engine() -> engine.Engine:
-        return engine.Engine(places.root, places.run, places.cgroup, clock.SystemClock())
-
-    agent = node_agent.NodeAgent(
-        tmp_path / "data",
-        time=clock.SystemClock(),
-        make_engine=make_engine,
-        network=network,
-        mounts=kernel_mounts.KernelMounts(),
-    )
-    await network.open()
-    try:
-        async with agent:
-            async for _ in agent.kubelet.engine.images.load(tmp_path / "busybox.tar"):
-                pass
-            try:
-                yield agent
-            finally:
-                for name in [key[2] for key in agent.api.objects if key[0] == node_agent.PODS]:
-                    await agent.delete(name, grace=1)
-                await agent.until(lambda: not agent.kubelet.workers)
-    finally:
-        await network.purge()
-        await network.close()
-
-
-def shell(script: str, name: str = "main", **fields: Any) -> dict[str, Any]:
-    return pods.container(name, command=["sh", "-c", script], **fields)
 
 
 async def logs_of(agent: node_agent.NodeAgent, pod: str, container: str = "main") -> str:
@@ -84,7 +33,7 @@ def test_a_pod_sees_its_files_names_and_volumes(places: Any, tmp_path: pathlib.P
     """Hosts, resolver, host name, config map, secret, token, emptyDir in memory, fsGroup, subPath, and the log of it all."""
 
     async def main() -> None:
-        async with node(places, tmp_path) as agent:
+        async with real_node.node(places, tmp_path) as agent:
             meta = {"namespace": "default"}
             await agent.create({"metadata": {**meta, "name": "conf"}, "data": {"a": "1"}}, resources.CONFIG_MAPS)
             volumes = [
@@ -107,7 +56,7 @@ def test_a_pod_sees_its_files_names_and_volumes(places: Any, tmp_path: pathlib.P
             """
             pod = pods.pod(
                 "web",
-                containers=[shell(script, volumeMounts=mounts)],
+                containers=[real_node.shell(script, volumeMounts=mounts)],
                 volumes=volumes,
                 restartPolicy="Never",
                 securityContext={"runAsUser": 1000, "fsGroup": 3000},
@@ -138,14 +87,14 @@ def test_a_pod_sees_its_files_names_and_volumes(places: Any, tmp_path: pathlib.P
 
 def test_http_probes_reach_the_pod_and_liveness_restarts_it(places: Any, tmp_path: pathlib.Path) -> None:
     async def main() -> None:
-        async with node(places, tmp_path) as agent:
+        async with real_node.node(places, tmp_path) as agent:
             http = {"httpGet": {"path": "/ok", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
             script = "mkdir /www; echo fine > /www/ok; httpd -p 8080 -h /www; sleep 2; rm /www/ok; sleep 1000"
             await agent.create(
                 pods.pod(
                     "web",
                     containers=[
-                        shell(
+                        real_node.shell(
                             script,
                             readinessProbe=http,
                             startupProbe={**http, "failureThreshold": 30},
@@ -164,9 +113,9 @@ def test_http_probes_reach_the_pod_and_liveness_restarts_it(places: Any, tmp_pat
 
 def test_a_restart_of_the_agent_restarts_nothing_and_loses_no_line(places: Any, tmp_path: pathlib.Path) -> None:
     async def main() -> None:
-        async with node(places, tmp_path) as agent:
+        async with real_node.node(places, tmp_path) as agent:
             script = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.05; done"
-            await agent.create(pods.pod("web", containers=[shell(script)]))
+            await agent.create(pods.pod("web", containers=[real_node.shell(script)]))
             await agent.until(lambda: agent.phase("web") == "Running")
             before = agent.status("web")["containerStatuses"][0]["containerID"]
             for _ in range(3):
@@ -183,8 +132,8 @@ def test_a_restart_of_the_agent_restarts_nothing_and_loses_no_line(places: Any, 
 
 def test_a_killed_container_reports_its_signal_and_memory_limits_hold(places: Any, tmp_path: pathlib.Path) -> None:
     async def main() -> None:
-        async with node(places, tmp_path) as agent:
-            hungry = shell("x=x; while true; do x=$x$x$x$x; done", resources={"limits": {"memory": "16Mi"}})
+        async with real_node.node(places, tmp_path) as agent:
+            hungry = real_node.shell("x=x; while true; do x=$x$x$x$x; done", resources={"limits": {"memory": "16Mi"}})
             await agent.create(pods.pod("big", containers=[hungry], restartPolicy="Never"))
             await agent.until(lambda: agent.phase("big") == "Failed")
             terminated = agent.state("big")["terminated"]

@@ -33,3 +33,14 @@ def test_what_an_interrupted_write_left_goes_and_nothing_else(tmp_path: pathlib.
     files.remove_temporaries(tmp_path)
     kept = {".folder.0123456789abcdef", ".a.json.0123456789abcdeg", ".hidden", "0123456789abcdef", "a.json"}
     assert {entry.name for entry in tmp_path.iterdir()} == kept
+
+
+def test_a_folder_that_was_left_open_is_closed_and_a_narrower_one_stays(tmp_path: pathlib.Path) -> None:
+    for before, wanted, after in ((0o755, 0o700, 0o700), (0o777, 0o750, 0o750), (0o500, 0o700, 0o500)):
+        folder = tmp_path / oct(before)
+        folder.mkdir()
+        folder.chmod(before)
+        files.close_folder(folder, wanted)
+        assert folder.stat().st_mode & 0o777 == after
+    files.close_folder(tmp_path / "new" / "below")
+    assert (tmp_path / "new" / "below").stat().st_mode & 0o777 == 0o700
