@@ -4,7 +4,6 @@ Pure. Who follows definitions calls `kinds_of` and adds what it returns to the r
 """
 
 import functools
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,10 @@ Object = dict[str, Any]
 def kinds_of(definition: Mapping[str, Any]) -> tuple[kinds.Kind, ...]:
     """A kind for every version that is served, in the order in which discovery prefers them."""
     served = [version for version in definition["spec"]["versions"] if version.get("served")]
-    return tuple(_of_version(definition["spec"], version) for version in sorted(served, key=_rank))
+    return tuple(
+        _of_version(definition["spec"], version)
+        for version in sorted(served, key=lambda version: kinds.version_rank(version["name"]))
+    )
 
 
 def _of_version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> kinds.Kind:
@@ -142,16 +144,3 @@ def _no_selector(obj: Mapping[str, Any]) -> str:
 def _deprecation(spec: Mapping[str, Any], version: Mapping[str, Any]) -> str:
     told = version.get("deprecationWarning")
     return told or f"{spec['group']}/{version['name']} {spec['names']['kind']} is deprecated"
-
-
-_KUBE_VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?", re.ASCII)
-_STAGES = {None: 0, "beta": 1, "alpha": 2}
-
-
-def _rank(version: Mapping[str, Any]) -> tuple[int, int, int, str]:
-    """The best first: v10, v2, v1, v11beta2, v10beta3, v3beta1, v12alpha1, then others by name."""
-    found = _KUBE_VERSION.fullmatch(version["name"])
-    if found is None:
-        return len(_STAGES), 0, 0, version["name"]
-    major, stage, minor = found.groups()
-    return _STAGES[stage], -int(major), -int(minor or 0), ""

@@ -5,7 +5,8 @@ Built once from the compiled definitions; custom kinds (`custom`) come and go in
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pinnace.api import builtin as table
@@ -72,20 +73,47 @@ class Subresource:
 
 
 class Registry:
-    """Which kinds this server serves. Lookups are dictionary accesses."""
+    """Which kinds this server serves. Lookups are dictionary accesses.
+
+    Custom kinds come and go while the server runs. Whoever keeps what was made of the kinds keeps their `generation` with it, or
+    follows the changes."""
 
     def __init__(self) -> None:
+        self.generation = 0
+        """Grows with every change."""
         self._by_path: dict[tuple[str, str, str], Kind] = {}
         self._by_kind: dict[tuple[str, str, str], Kind] = {}
+        self._followers: dict[Callable[[], None], None] = {}
 
-    def add(self, kind: Kind) -> None:
-        """Serve `kind`; one of the same group, version and plural is replaced."""
-        self._by_path[kind.group, kind.version, kind.plural] = kind
-        self._by_kind[kind.group, kind.version, kind.kind] = kind
+    def add(self, *kinds: Kind) -> None:
+        """Serve `kinds`; whichever has the same group, version and plural is replaced."""
+        self.change(add=kinds)
 
-    def remove(self, kind: Kind) -> None:
-        self._by_path.pop((kind.group, kind.version, kind.plural), None)
-        self._by_kind.pop((kind.group, kind.version, kind.kind), None)
+    def remove(self, *kinds: Kind) -> None:
+        self.change(remove=kinds)
+
+    def change(self, *, add: Iterable[Kind] = (), remove: Iterable[Kind] = ()) -> None:
+        """Everything at once: nobody sees a part of it."""
+        for kind in remove:
+            self._by_path.pop((kind.group, kind.version, kind.plural), None)
+            self._by_kind.pop((kind.group, kind.version, kind.kind), None)
+        for kind in add:
+            self._by_path[kind.group, kind.version, kind.plural] = kind
+            self._by_kind[kind.group, kind.version, kind.kind] = kind
+        self.generation += 1
+        for tell in tuple(self._followers):
+            tell()
+
+    def follow(self, tell: Callable[[], None]) -> None:
+        """Call `tell` after every change, until `unfollow`. It must neither wait nor raise."""
+        self._followers[tell] = None
+
+    def unfollow(self, tell: Callable[[], None]) -> None:
+        self._followers.pop(tell, None)
+
+    def serves(self, kind: Kind) -> bool:
+        """False once `kind` was removed, or replaced by another of its name."""
+        return self._by_path.get((kind.group, kind.version, kind.plural)) is kind
 
     def by_path(self, group: str, version: str, plural: str) -> Kind | None:
         return self._by_path.get((group, version, plural))
@@ -94,8 +122,25 @@ class Registry:
         return self._by_kind.get((group, version, kind))
 
     def all(self) -> tuple[Kind, ...]:
-        """In the order in which discovery prints them."""
+        """In the order in which discovery prints them; a snapshot."""
         return tuple(self._by_path.values())
+
+    def versions(self, group: str) -> tuple[str, ...]:
+        """Those of `group` that are served, the preferred one first."""
+        return tuple(sorted({kind.version for kind in self.all() if kind.group == group}, key=version_rank))
+
+
+_VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?", re.ASCII)
+_STAGES = {None: 0, "beta": 1, "alpha": 2}
+
+
+def version_rank(name: str) -> tuple[int, int, int, str]:
+    """Sorts the best first: v10, v2, v1, v11beta2, v10beta3, v3beta1, v12alpha1, then others by name."""
+    found = _VERSION.fullmatch(name)
+    if found is None:
+        return len(_STAGES), 0, 0, name
+    major, stage, minor = found.groups()
+    return _STAGES[stage], -int(major), -int(minor or 0), ""
 
 
 def builtin(*, previews: bool = False) -> Registry:
@@ -103,8 +148,7 @@ def builtin(*, previews: bool = False) -> Registry:
     registry = Registry()
     for group, version, rows in table.TABLE:
         if previews or not is_preview(version):
-            for row in rows:
-                registry.add(_from_row(group, version, row))
+            registry.add(*(_from_row(group, version, row) for row in rows))
     return registry
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from pinnace.api import errors, kinds
 from pinnace.apiserver import settings, users
 from pinnace.apiserver.admission import chain
-from pinnace.apiserver.http import frames
+from pinnace.apiserver.http import documents, frames
 from pinnace.apiserver.http import query as queries
 from pinnace.apiserver.keepers import ticker
 from pinnace.apiserver.storage import memo, objects
@@ -28,11 +28,10 @@ class Services:
     admission: chain.Chain
     rng: random.Random
     ticker: ticker.Ticker
+    documents: documents.Documents
     fields_of_new: memo.Remembered[list[dict[str, Any]]] = dataclasses.field(default_factory=memo.Remembered)
     wrong_with_new_pods: memo.Remembered[list[errors.Cause]] = dataclasses.field(default_factory=memo.Remembered)
     decoded: frames.Decoded = dataclasses.field(default_factory=frames.Decoded)
-    documents: dict[str, tuple[bytes, str]] = dataclasses.field(default_factory=dict)
-    """OpenAPI documents that were asked for: (bytes, ETag)."""
 
 
 @dataclasses.dataclass(slots=True)

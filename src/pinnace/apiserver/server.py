@@ -17,7 +17,7 @@ from pinnace.apiserver.authn import authenticate, tokens
 from pinnace.apiserver.authz import authorizer, rbac
 from pinnace.apiserver.bootstrap import start
 from pinnace.apiserver.endpoints import health, metrics, openid
-from pinnace.apiserver.http import negotiate, query, respond
+from pinnace.apiserver.http import documents, negotiate, query, respond
 from pinnace.apiserver.keepers import allocators, expiry, flow_objects, quota_counts, ticker
 from pinnace.apiserver.routing import routes, special_routes
 from pinnace.apiserver.storage import objects
@@ -27,8 +27,6 @@ from pinnace.store import interface
 from pinnace.web import client, messages, tls
 
 log = logging.getLogger(__name__)
-
-_NO_KIND = kinds.Kind("", "", "", "", "", False)
 
 
 class ApiServer:
@@ -62,6 +60,7 @@ class ApiServer:
             admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses, bookings),
             rng=rng,
             ticker=ticker.Ticker(time),
+            documents=documents.Documents(registry),
         )
         self._flow = flow.FlowControl(options.max_in_flight, options.max_queued_per_user)
         self._metrics = metrics.Metrics()
@@ -73,10 +72,9 @@ class ApiServer:
         self._supervisor = tasks.Supervisor(time)
         checks = self._health()
         self._routes = routes.Table(
-            registry,
-            special_routes.special(self.authorizer, issuer, self._bearer, options, tunnel),
-            special_routes.plain(checks, self._metrics, openid.OpenId(issuer, options)),
-            special_routes.below(checks),
+            routes.Kinds(registry, special_routes.special(self.authorizer, issuer, self._bearer, options, tunnel)),
+            routes.Pages(special_routes.plain(checks, self._metrics, openid.OpenId(issuer, options))),
+            routes.PagesBelow(special_routes.below(checks)),
         )
         self._metrics.gauge(
             "apiserver_current_inflight_requests", "Requests being worked on.", lambda: self._flow.in_flight
@@ -163,7 +161,7 @@ class ApiServer:
             request=request,
             query=options,
             verb=match.route.verb,
-            kind=match.kind or _NO_KIND,
+            kind=match.kind,
             namespace=match.namespace,
             name=match.name,
             subresource=match.subresource,

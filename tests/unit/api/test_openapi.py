@@ -33,14 +33,14 @@ def _custom() -> kinds.Kind:
 
 @pytest.mark.parametrize("group_version", GROUP_VERSIONS)
 def test_every_reference_of_a_v3_document_leads_somewhere(group_version: str) -> None:
-    data = openapi.v3_document(group_version, REGISTRY)
+    data = openapi.v3_document(group_version, REGISTRY.all())
     schemas = orjson.loads(data)["components"]["schemas"]
     for name in set(re.findall(rb'"#/components/schemas/([^"]+)"', data)):
         assert name.decode() in schemas
 
 
 def test_the_v2_document_is_whole_and_its_operations_are_unique() -> None:
-    data = openapi.v2_document(REGISTRY)
+    data = openapi.v2_document(REGISTRY.all())
     document = orjson.loads(data)
     for name in set(re.findall(rb'"#/definitions/([^"]+)"', data)):
         assert name.decode() in document["definitions"]
@@ -59,7 +59,7 @@ def test_the_protobuf_form_says_the_same_as_the_json() -> None:
     def fields(data: bytes, number: int) -> list[bytes]:
         return [value for found, value in proto._entries(data) if found == number and isinstance(value, bytes)]
 
-    data = openapi.v2_document(REGISTRY)
+    data = openapi.v2_document(REGISTRY.all())
     document = orjson.loads(data)
     encoded = protobuf.encode(document)
     definitions = {fields(one, 1)[0].decode(): fields(one, 2)[0] for one in fields(fields(encoded, 9)[0], 1)}
@@ -78,24 +78,24 @@ def test_what_the_protobuf_form_cannot_say_is_refused_not_dropped() -> None:
 
 
 def test_the_index_names_every_group_and_version() -> None:
-    paths = openapi.v3_index(REGISTRY)["paths"]
+    paths = openapi.v3_index(REGISTRY.all())["paths"]
     assert set(paths) == {f"apis/{name}" if "/" in name else f"api/{name}" for name in GROUP_VERSIONS}
-    digest = openapi.etag("apps/v1", REGISTRY)
+    digest = openapi.etag("apps/v1", REGISTRY.all())
     assert paths["apis/apps/v1"] == {"serverRelativeURL": f"/openapi/v3/apis/apps/v1?hash={digest}"}
 
 
 def test_a_hash_changes_with_its_document_alone() -> None:
     other = kinds.builtin()
     other.add(_custom())
-    assert openapi.etag("apps/v1", other) == openapi.etag("apps/v1", REGISTRY)
-    before = openapi.etag("stable.example.com/v1", other)
+    assert openapi.etag("apps/v1", other.all()) == openapi.etag("apps/v1", REGISTRY.all())
+    before = openapi.etag("stable.example.com/v1", other.all())
     other.remove(_custom())
-    assert openapi.etag("stable.example.com/v1", other) != before
+    assert openapi.etag("stable.example.com/v1", other.all()) != before
 
 
 def test_an_unknown_group_has_no_document() -> None:
     with pytest.raises(KeyError):
-        openapi.v3_document("example.com/v1", REGISTRY)
+        openapi.v3_document("example.com/v1", REGISTRY.all())
 
 
 def _patch(document: Any, path: str) -> Any:
@@ -103,7 +103,7 @@ def _patch(document: Any, path: str) -> Any:
 
 
 def test_kubectl_finds_what_patches_and_parameters_a_kind_knows() -> None:
-    document = orjson.loads(openapi.v3_document("apps/v1", REGISTRY))
+    document = orjson.loads(openapi.v3_document("apps/v1", REGISTRY.all()))
     patch = _patch(document, "/apis/apps/v1/namespaces/{namespace}/deployments/{name}")
     assert patch["x-kubernetes-group-version-kind"] == {"group": "apps", "kind": "Deployment", "version": "v1"}
     assert patch["x-kubernetes-action"] == "patch"
@@ -117,7 +117,7 @@ def test_kubectl_finds_what_patches_and_parameters_a_kind_knows() -> None:
 
 
 def test_kubectl_explain_finds_kinds_and_words() -> None:
-    document = orjson.loads(openapi.v3_document("v1", REGISTRY))
+    document = orjson.loads(openapi.v3_document("v1", REGISTRY.all()))
     listing = document["paths"]["/api/v1/namespaces/{namespace}/pods"]["get"]
     wanted = listing["x-kubernetes-group-version-kind"]
     schemas = document["components"]["schemas"]
@@ -139,12 +139,12 @@ def test_kubectl_explain_finds_kinds_and_words() -> None:
 def test_custom_resources_are_documented_too() -> None:
     registry = kinds.builtin()
     registry.add(_custom())
-    document = orjson.loads(openapi.v3_document("stable.example.com/v1", registry))
+    document = orjson.loads(openapi.v3_document("stable.example.com/v1", registry.all()))
     path = "/apis/stable.example.com/v1/namespaces/{namespace}/things/{name}"
     assert "application/strategic-merge-patch+json" not in _patch(document, path)["requestBody"]["content"]
     thing = document["components"]["schemas"]["com.example.stable.v1.Thing"]
     assert thing["description"] == "A thing."
     assert set(thing["properties"]) == {"apiVersion", "kind", "metadata", "spec"}
     assert "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" in document["components"]["schemas"]
-    swagger = orjson.loads(openapi.v2_document(registry))
+    swagger = orjson.loads(openapi.v2_document(registry.all()))
     assert "com.example.stable.v1.ThingList" in swagger["definitions"]

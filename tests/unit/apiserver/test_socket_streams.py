@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from pinnace.apiserver import proxying
 from pinnace.apiserver.http import socket_streams
-from pinnace.apiserver.subresources import kubelet
 from pinnace.testing import api_server
 from pinnace.web import client, messages, websocket
 from pinnace.web import server as web_server
@@ -126,4 +126,4 @@ def test_every_event_of_a_watch_is_one_text_message() -> None:
 
 def test_a_browsers_token_is_not_passed_on() -> None:
     headers = {"sec-websocket-protocol": f"{TOKEN}, v5.channel.k8s.io", "authorization": "Bearer x", "accept": "*/*"}
-    assert kubelet.passed_on(headers) == [("sec-websocket-protocol", "v5.channel.k8s.io"), ("accept", "*/*")]
+    assert proxying.passed_on(headers) == [("sec-websocket-protocol", "v5.channel.k8s.io"), ("accept", "*/*")]

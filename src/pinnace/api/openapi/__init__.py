@@ -6,6 +6,7 @@ the bytes under the hash that `v3_index` names. Nothing here is needed to serve 
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -25,9 +26,8 @@ _BEARER = {
 }
 
 
-def v2_document(registry: kinds.Registry) -> bytes:
+def v2_document(served: Sequence[kinds.Kind]) -> bytes:
     """`/openapi/v2`: every kind that is served, in Swagger 2.0."""
-    served = registry.all()
     made = documents.V2()
     found: dict[str, Any] = {}
     for kind in served:
@@ -45,32 +45,32 @@ def v2_document(registry: kinds.Registry) -> bytes:
     )
 
 
-def v3_index(registry: kinds.Registry) -> dict[str, Any]:
+def v3_index(served: Sequence[kinds.Kind]) -> dict[str, Any]:
     """`/openapi/v3`: where the documents are; the hash in each address changes when the document does."""
     found = {}
-    for group, version in dict.fromkeys((kind.group, kind.version) for kind in registry.all()):
+    for group, version in dict.fromkeys((kind.group, kind.version) for kind in served):
         path = f"apis/{group}/{version}" if group else f"api/{version}"
-        digest = etag(f"{group}/{version}" if group else version, registry)
+        digest = etag(f"{group}/{version}" if group else version, served)
         found[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
     return {"paths": found}
 
 
-def etag(group_version: str, registry: kinds.Registry) -> str:
-    """Names the content of `v3_document(group_version, registry)` without making it."""
+def etag(group_version: str, served: Sequence[kinds.Kind]) -> str:
+    """Names the content of `v3_document(group_version, served)` without making it."""
     digest = hashlib.sha512(_definitions_digest())
-    for kind in _of_group_version(group_version, registry):
+    for kind in _of_group_version(group_version, served):
         digest.update(repr(kind).encode())
         if kind.own_openapi is not None:
             digest.update(orjson.dumps(kind.own_openapi))
     return digest.hexdigest().upper()
 
 
-def v3_document(group_version: str, registry: kinds.Registry) -> bytes:
+def v3_document(group_version: str, kinds_served: Sequence[kinds.Kind]) -> bytes:
     """`/openapi/v3/apis/apps/v1` is `v3_document("apps/v1", …)`, `/openapi/v3/api/v1` is `v3_document("v1", …)`.
 
     Raises KeyError where no kind of that group and version is served.
     """
-    served = _of_group_version(group_version, registry)
+    served = _of_group_version(group_version, kinds_served)
     if not served:
         raise KeyError(group_version)
     made = documents.V3()
@@ -91,9 +91,9 @@ def v3_document(group_version: str, registry: kinds.Registry) -> bytes:
     )
 
 
-def _of_group_version(group_version: str, registry: kinds.Registry) -> list[kinds.Kind]:
+def _of_group_version(group_version: str, served: Sequence[kinds.Kind]) -> list[kinds.Kind]:
     group, _, version = group_version.rpartition("/")
-    return [kind for kind in registry.all() if (kind.group, kind.version) == (group, version)]
+    return [kind for kind in served if (kind.group, kind.version) == (group, version)]
 
 
 @functools.cache

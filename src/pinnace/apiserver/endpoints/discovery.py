@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import errors, kinds
+from pinnace.api import kinds
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import negotiate, respond
 from pinnace.web import messages
@@ -19,8 +19,9 @@ _AGGREGATED_GROUP = "apidiscovery.k8s.io"
 
 
 def storage_hash(kind: kinds.Kind) -> str:
-    """Tells clients when the stored version changes: the first eight bytes of a digest of group, version and kind."""
-    digest = hashlib.sha256(f"{kind.group}/{kind.version}/{kind.kind}".encode()).digest()
+    """Tells clients when the stored version changes: the first eight bytes of a digest of its group, version and kind."""
+    stored = kind.rules.stored or kind
+    digest = hashlib.sha256(f"{stored.group}/{stored.version}/{kind.kind}".encode()).digest()
     return base64.b64encode(digest[:8]).decode()
 
 
@@ -56,17 +57,12 @@ def _resources(served: Sequence[kinds.Kind]) -> list[Object]:
     return sorted(out, key=lambda entry: str(entry["name"]))
 
 
-def _versions(registry: kinds.Registry, group: str) -> list[str]:
-    """The served versions of a group, the preferred one first."""
-    return list(dict.fromkeys(kind.version for kind in registry.all() if kind.group == group))
-
-
 def _groups(registry: kinds.Registry) -> list[str]:
     return list(dict.fromkeys(kind.group for kind in registry.all() if kind.group))
 
 
 def _group(registry: kinds.Registry, group: str) -> Object:
-    versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in _versions(registry, group)]
+    versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in registry.versions(group)]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 
@@ -100,28 +96,25 @@ async def below(context: contexts.Context) -> messages.Answer:
     parts = context.request.path.strip("/").split("/")
     form = negotiate.form(context.accept, negotiate.NONE)
     if parts[0] == "api" and len(parts) == 2:
-        return respond.value(_resource_list(registry, "", parts[1]), form)
-    if parts[0] == "apis" and len(parts) == 2 and _versions(registry, parts[1]):
+        return _resource_list(registry, "", parts[1], form)
+    if parts[0] == "apis" and len(parts) == 2 and registry.versions(parts[1]):
         return respond.value({"kind": "APIGroup", "apiVersion": "v1", **_group(registry, parts[1])}, form)
     if parts[0] == "apis" and len(parts) == 3:
-        return respond.value(_resource_list(registry, parts[1], parts[2]), form)
-    raise _nothing()
+        return _resource_list(registry, parts[1], parts[2], form)
+    return respond.no_page()
 
 
-def _resource_list(registry: kinds.Registry, group: str, version: str) -> Object:
+def _resource_list(registry: kinds.Registry, group: str, version: str, form: negotiate.Form) -> messages.Answer:
     served = [kind for kind in registry.all() if kind.group == group and kind.version == version]
     if not served:
-        raise _nothing()
-    return {
+        return respond.no_page()
+    body = {
         "kind": "APIResourceList",
         "apiVersion": "v1",
         "groupVersion": served[0].api_version,
         "resources": _resources(served),
     }
-
-
-def _nothing() -> errors.StatusError:
-    return errors.StatusError(404, "NotFound", "the server could not find the requested resource")
+    return respond.value(body, form)
 
 
 def _is_aggregated(form: negotiate.Form) -> bool:
@@ -151,7 +144,7 @@ def _aggregated(context: contexts.Context, wanted: Sequence[str], form: negotiat
 
 def _discovered(registry: kinds.Registry, group: str) -> Object:
     versions = []
-    for version in _versions(registry, group):
+    for version in registry.versions(group):
         served = [kind for kind in registry.all() if kind.group == group and kind.version == version]
         resources = [_discovered_resource(kind) for kind in sorted(served, key=lambda kind: kind.plural)]
         versions.append({"version": version, "resources": resources, "freshness": "Current"})

@@ -61,6 +61,11 @@ def to_yaml(obj: Any) -> bytes:
     return text.encode()
 
 
+def no_page() -> messages.Response:
+    """Of a path that no part of the server knows, as Go's own HTTP server says it."""
+    return text("404 page not found\n", 404)
+
+
 def text(body: str, status: int = 200) -> messages.Response:
     return messages.Response(
         status,

@@ -1,18 +1,20 @@
 """The table of routes: everything that is served, and nothing else.
 
-A row says method, where, which verb the authoriser is asked about, and who answers. `Table.match` turns a request into one row
-and its attributes; what matches no row is answered NotFound, and only to those who may ask. Matching is splitting and dictionary
-look-ups, no patterns.
+A row says which verb the authoriser is asked about and who answers; where it stands says for which method and path. `Table.match`
+turns a request into one row and its attributes by asking one link after the other; what no link knows is answered NotFound, and only
+to those who may ask. Matching is splitting and dictionary look-ups, no patterns.
 """
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
 
 from pinnace.api import errors, kinds
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.authz import attributes as authz
-from pinnace.apiserver.http import query
+from pinnace.apiserver.http import query, respond
 from pinnace.apiserver.routing import paths
+from pinnace.apiserver.subresources import scale
 from pinnace.apiserver.verbs import create, delete, delete_collection, get, patch, update, watch
 from pinnace.apiserver.verbs import list as listing
 from pinnace.web import messages
@@ -28,23 +30,31 @@ class Route:
     """Stays open: neither timed out nor counted as work in flight."""
 
 
-COLLECTION: Mapping[str, Route] = {
+Methods = Mapping[str, Route]
+"""By the method of the request; HEAD is GET."""
+
+COLLECTION: Methods = {
     "GET": Route("list", listing.list_),
     "POST": Route("create", create.create),
     "DELETE": Route("deletecollection", delete_collection.delete_collection),
 }
 WATCH = Route("watch", watch.watch, is_long=True)
-OBJECT: Mapping[str, Route] = {
+OBJECT: Methods = {
     "GET": Route("get", get.get),
     "PUT": Route("update", update.update),
     "PATCH": Route("patch", patch.patch),
     "DELETE": Route("delete", delete.delete),
 }
 # Subresources that are a part of their object: the strategies and validations of the kind know what may change through each.
-PARTS: Mapping[str, Route] = {
+PARTS: Methods = {
     "GET": Route("get", get.get),
     "PUT": Route("update", update.update),
     "PATCH": Route("patch", patch.patch),
+}
+SCALE: Methods = {
+    "GET": Route("get", scale.get),
+    "PUT": Route("update", scale.update),
+    "PATCH": Route("patch", scale.patch),
 }
 _METHOD_VERBS = {
     "GET": "get",
@@ -57,43 +67,77 @@ _METHOD_VERBS = {
 }
 
 
+NO_KIND = kinds.Kind("", "", "", "", "", False)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Match:
     route: Route
     attributes: authz.Attributes
-    kind: kinds.Kind | None = None
+    kind: kinds.Kind = NO_KIND
     namespace: str = ""
     name: str = ""
     subresource: str = ""
     tail: str = ""
 
 
-_NO_KIND = kinds.Kind("", "", "", "", "", False)
+class Place(NamedTuple):
+    """Where in a resource something else is served than in all of them."""
+
+    group: str
+    plural: str
+    subresource: str = ""
+    is_object: bool = False
+    """The objects of the resource rather than their collection."""
+
+
+Rows = Mapping[Place, Methods]
+
+
+class Link(Protocol):
+    """One part of what the server knows: built-in and custom kinds, pages, APIs of other servers."""
+
+    def match(self, method: str, path: str, found: paths.ResourcePath | None, options: query.Query) -> Match | None:
+        """`found`: `path` as that of a resource. None: not mine, the next link is asked."""
+        ...
 
 
 class Table:
-    """`special`: (group, plural, subresource or "") -> method -> row, for what is more than a stored object or a part of one.
-    `plain`: path -> row for what is no resource; `below`: the same for everything below a path."""
+    """A chain of links; the first that knows a path has it."""
 
-    def __init__(
-        self,
-        registry: kinds.Registry,
-        special: Mapping[tuple[str, str, str], Mapping[str, Route]],
-        plain: Mapping[str, Route],
-        below: Mapping[str, Route],
-    ) -> None:
-        self._registry = registry
-        self._special = special
-        self._plain = plain
-        self._below = below
+    def __init__(self, *links: Link) -> None:
+        self._links = links
 
     def match(self, method: str, path: str, options: query.Query) -> Match:
         found = paths.parse(path)
+        for link in self._links:
+            match = link.match(method, path, found, options)
+            if match is not None:
+                return match
+        verb = _verb(method)
         if found is None:
-            return self._match_plain(method, path)
+            return Match(Route(verb, _no_page), authz.Attributes(verb, path=path))
+        return Match(Route(verb, _no_page), _attributes(verb, found, found.name))
+
+
+class Kinds:
+    """The kinds of the registry as it is at that moment. `special`: what is more than a stored object or a part of one."""
+
+    def __init__(self, registry: kinds.Registry, special: Rows) -> None:
+        self._registry = registry
+        self._special = special
+        self._installed = frozenset((kind.group, kind.version) for kind in registry.all())
+        """Versions that have been there from the start say themselves what they do not have; where the others end no page begins."""
+
+    def match(self, method: str, path: str, found: paths.ResourcePath | None, options: query.Query) -> Match | None:
+        if found is None:
+            return None
         kind = self._registry.by_path(found.group, found.version, found.plural)
         if kind is None or not _fits(kind, found):
-            return Match(_missing(method), _attributes(_METHOD_VERBS.get(method, "get"), found, found.name))
+            if (found.group, found.version) not in self._installed:
+                return None
+            verb = _METHOD_VERBS.get(method, "get")
+            return Match(Route(_verb(method), _not_found), _attributes(verb, found, found.name))
         route = self._route(kind, found, method, options)
         name = found.name or _selected_name(route.verb, options)
         attributes = _attributes(route.verb, found, name)
@@ -102,33 +146,52 @@ class Table:
 
     def _route(self, kind: kinds.Kind, found: paths.ResourcePath, method: str, options: query.Query) -> Route:
         method = "GET" if method == "HEAD" else method
-        special = self._special.get((kind.group, kind.plural, found.subresource))
+        place = Place(kind.group, kind.plural, found.subresource, bool(found.name) and not found.subresource)
+        special = self._special.get(place)
         if found.subresource:
-            declared = next((sub for sub in kind.subresources if sub.name == found.subresource), None)
-            if declared is None or (found.tail and found.subresource != "proxy"):
-                return _missing(method)
-            row = (special or PARTS).get(method)
-            return row if row is not None else _refused(kind, _METHOD_VERBS.get(method, method.lower()))
-        if special is not None:
-            row = special.get(f"{method} object" if found.name else method)
-            if row is not None:
-                return row
+            if kind.subresource(found.subresource) is None or (found.tail and found.subresource != "proxy"):
+                is_installed = (kind.group, kind.version) in self._installed
+                return Route(_verb(method), _not_found if is_installed else _no_such_part)
+            rows = special or (SCALE if found.subresource == "scale" else PARTS)
+            return rows.get(method) or _refused(_verb(method))
+        if special is not None and method in special:
+            return special[method]
         if method == "GET" and (found.is_watch or (not found.name and options.values and options.flag("watch"))):
-            return WATCH if "watch" in kind.verbs else _refused(kind, "watch")
+            return WATCH if "watch" in kind.verbs else _refused("watch")
         row = (OBJECT if found.name else COLLECTION).get(method)
         if row is None or row.verb not in kind.verbs or kind.is_virtual:
-            return _refused(kind, row.verb if row is not None else _METHOD_VERBS.get(method, method.lower()))
+            return _refused(row.verb if row is not None else _verb(method))
         return row
 
-    def _match_plain(self, method: str, path: str) -> Match:
-        attributes = authz.Attributes(_METHOD_VERBS.get(method, method.lower()), path=path)
-        if method in ("GET", "HEAD"):
-            route = self._plain.get(path) or self._plain.get(path.rstrip("/"))
-            if route is None:
-                route = next((row for prefix, row in self._below.items() if path.startswith(prefix)), None)
-            if route is not None:
-                return Match(route, attributes._replace(verb=route.verb))
-        return Match(_missing_page(), attributes)
+
+class Pages:
+    """Paths that are no resource, by their whole path."""
+
+    def __init__(self, rows: Mapping[str, Route]) -> None:
+        self._rows = rows
+
+    def match(self, method: str, path: str, found: paths.ResourcePath | None, options: query.Query) -> Match | None:
+        if found is not None or method not in ("GET", "HEAD"):
+            return None
+        route = self._rows.get(path) or self._rows.get(path.rstrip("/"))
+        return None if route is None else Match(route, authz.Attributes(route.verb, path=path))
+
+
+class PagesBelow:
+    """The same for everything below a path that ends in a slash."""
+
+    def __init__(self, rows: Mapping[str, Route]) -> None:
+        self._rows = rows
+
+    def match(self, method: str, path: str, found: paths.ResourcePath | None, options: query.Query) -> Match | None:
+        if found is not None or method not in ("GET", "HEAD"):
+            return None
+        route = next((row for prefix, row in self._rows.items() if path.startswith(prefix)), None)
+        return None if route is None else Match(route, authz.Attributes(route.verb, path=path))
+
+
+def _verb(method: str) -> str:
+    return _METHOD_VERBS.get(method, method.lower())
 
 
 def _fits(kind: kinds.Kind, found: paths.ResourcePath) -> bool:
@@ -156,22 +219,21 @@ def _selected_name(verb: str, options: query.Query) -> str:
     return ""
 
 
-def _missing(method: str) -> Route:
-    return Route(_METHOD_VERBS.get(method, method.lower()), _not_found)
-
-
-def _missing_page() -> Route:
-    return Route("get", _not_found)
+async def _no_page(_: contexts.Context) -> messages.Answer:
+    return respond.no_page()
 
 
 async def _not_found(_: contexts.Context) -> messages.Answer:
     raise errors.StatusError(404, "NotFound", "the server could not find the requested resource")
 
 
-def _refused(kind: kinds.Kind, verb: str) -> Route:
-    async def refuse(_: contexts.Context) -> messages.Answer:
-        raise errors.StatusError(
-            405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
-        )
+async def _no_such_part(context: contexts.Context) -> messages.Answer:
+    raise context.not_found()
 
-    return Route(verb, refuse)
+
+async def _not_allowed(_: contexts.Context) -> messages.Answer:
+    raise errors.StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+
+def _refused(verb: str) -> Route:
+    return Route(verb, _not_allowed)

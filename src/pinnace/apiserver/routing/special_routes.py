@@ -1,7 +1,5 @@
 """Which row of the route table is served by what: special resources, and paths that are no resource."""
 
-from collections.abc import Mapping
-
 from pinnace.apiserver import settings
 from pinnace.apiserver.authn import reviews as authn_reviews
 from pinnace.apiserver.authn import tokens
@@ -9,21 +7,8 @@ from pinnace.apiserver.authz import authorizer
 from pinnace.apiserver.authz import reviews as authz_reviews
 from pinnace.apiserver.endpoints import discovery, health, metrics, openapi, openid
 from pinnace.apiserver.routing import routes
-from pinnace.apiserver.subresources import binding, component_statuses, eviction, scale, token, tunnels
+from pinnace.apiserver.subresources import binding, component_statuses, eviction, token, tunnels
 
-Rows = dict[tuple[str, str, str], Mapping[str, routes.Route]]
-
-_SCALE = {
-    "GET": routes.Route("get", scale.get),
-    "PUT": routes.Route("update", scale.update),
-    "PATCH": routes.Route("patch", scale.patch),
-}
-_SCALED = (
-    ("", "replicationcontrollers"),
-    ("apps", "deployments"),
-    ("apps", "replicasets"),
-    ("apps", "statefulsets"),
-)
 _AUTHENTICATION = "authentication.k8s.io"
 _AUTHORIZATION = "authorization.k8s.io"
 
@@ -34,52 +19,47 @@ def special(
     bearer: tokens.Authenticator,
     options: settings.Settings,
     tunnel: tunnels.Tunnels,
-) -> Rows:
+) -> routes.Rows:
     authn = authn_reviews.Reviews(bearer, options.api_audiences)
     authz = authz_reviews.Reviews(decide)
-    route = routes.Route
-    rows: Rows = {
-        (_AUTHENTICATION, "tokenreviews", ""): {"POST": route("create", authn.token_review)},
-        (_AUTHENTICATION, "selfsubjectreviews", ""): {"POST": route("create", authn.self_subject_review)},
-        (_AUTHORIZATION, "subjectaccessreviews", ""): {"POST": route("create", authz.subject)},
-        (_AUTHORIZATION, "localsubjectaccessreviews", ""): {"POST": route("create", authz.local)},
-        (_AUTHORIZATION, "selfsubjectaccessreviews", ""): {"POST": route("create", authz.myself)},
-        (_AUTHORIZATION, "selfsubjectrulesreviews", ""): {"POST": route("create", authz.my_rules)},
-        ("", "bindings", ""): {"POST": route("create", binding.bind)},
-        ("", "componentstatuses", ""): {
-            "GET": route("list", component_statuses.list_),
-            "GET object": route("get", component_statuses.get),
-        },
-        ("", "serviceaccounts", "token"): {"POST": route("create", token.TokenRequests(issuer).create)},
-        ("", "pods", "binding"): {"POST": route("create", binding.bind)},
-        ("", "pods", "eviction"): {"POST": route("create", eviction.evict)},
+    route, place = routes.Route, routes.Place
+    return _tunnelled(tunnel) | {
+        place(_AUTHENTICATION, "tokenreviews"): {"POST": route("create", authn.token_review)},
+        place(_AUTHENTICATION, "selfsubjectreviews"): {"POST": route("create", authn.self_subject_review)},
+        place(_AUTHORIZATION, "subjectaccessreviews"): {"POST": route("create", authz.subject)},
+        place(_AUTHORIZATION, "localsubjectaccessreviews"): {"POST": route("create", authz.local)},
+        place(_AUTHORIZATION, "selfsubjectaccessreviews"): {"POST": route("create", authz.myself)},
+        place(_AUTHORIZATION, "selfsubjectrulesreviews"): {"POST": route("create", authz.my_rules)},
+        place("", "bindings"): {"POST": route("create", binding.bind)},
+        place("", "componentstatuses"): {"GET": route("list", component_statuses.list_)},
+        place("", "componentstatuses", is_object=True): {"GET": route("get", component_statuses.get)},
+        place("", "serviceaccounts", "token"): {"POST": route("create", token.TokenRequests(issuer).create)},
+        place("", "pods", "binding"): {"POST": route("create", binding.bind)},
+        place("", "pods", "eviction"): {"POST": route("create", eviction.evict)},
     }
-    for resource in _SCALED:
-        rows[(*resource, "scale")] = _SCALE
-    return rows | _tunnelled(tunnel)
 
 
-def _tunnelled(tunnel: tunnels.Tunnels) -> Rows:
-    route = routes.Route
+def _tunnelled(tunnel: tunnels.Tunnels) -> dict[routes.Place, routes.Methods]:
+    route, place = routes.Route, routes.Place
     return {
-        ("", "pods", "log"): {"GET": route("get", tunnel.log, is_long=True)},
-        ("", "pods", "exec"): _connect(tunnel.exec),
-        ("", "pods", "attach"): _connect(tunnel.attach),
-        ("", "pods", "portforward"): _connect(tunnel.port_forward),
-        ("", "pods", "proxy"): _proxied(tunnel.pod_proxy),
-        ("", "services", "proxy"): _proxied(tunnel.service_proxy),
-        ("", "nodes", "proxy"): _proxied(tunnel.node_proxy),
+        place("", "pods", "log"): {"GET": route("get", tunnel.log, is_long=True)},
+        place("", "pods", "exec"): _connect(tunnel.exec),
+        place("", "pods", "attach"): _connect(tunnel.attach),
+        place("", "pods", "portforward"): _connect(tunnel.port_forward),
+        place("", "pods", "proxy"): _proxied(tunnel.pod_proxy),
+        place("", "services", "proxy"): _proxied(tunnel.service_proxy),
+        place("", "nodes", "proxy"): _proxied(tunnel.node_proxy),
     }
 
 
-def _connect(handler: routes.Handler) -> Mapping[str, routes.Route]:
+def _connect(handler: routes.Handler) -> routes.Methods:
     return {
         "GET": routes.Route("get", handler, is_long=True),
         "POST": routes.Route("create", handler, is_long=True),
     }
 
 
-def _proxied(handler: routes.Handler) -> Mapping[str, routes.Route]:
+def _proxied(handler: routes.Handler) -> routes.Methods:
     # OPTIONS has no verb of its own: whoever may do everything may ask it.
     verbs = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "OPTIONS": ""}
     return {method: routes.Route(verb, handler, is_long=True) for method, verb in verbs.items()}

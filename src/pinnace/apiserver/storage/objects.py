@@ -13,17 +13,12 @@ class Objects:
     def __init__(self, store: interface.Store, registry: kinds.Registry) -> None:
         self.store = store
         self.registry = registry
-        self._builtin: dict[resources.Resource, kinds.Kind] = {}
 
     def kind(self, resource: resources.Resource) -> kinds.Kind:
-        """Of a built-in resource. Raises KeyError where the registry does not have it."""
-        known = self._builtin.get(resource)
-        if known is not None:
-            return known
+        """Raises KeyError where the registry does not have it."""
         found = self.registry.by_path(resource.group, resource.version, resource.plural)
         if found is None:
             raise KeyError(resource)
-        self._builtin[resource] = found
         return found
 
     def record(self, resource: resources.Resource, namespace: str, name: str) -> interface.Record | None:

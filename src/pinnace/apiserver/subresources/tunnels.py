@@ -10,6 +10,7 @@ from typing import Any
 
 from pinnace.api import errors, resources
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver import proxying
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
 from pinnace.apiserver.http import respond, socket_streams
@@ -56,7 +57,7 @@ class Tunnels:
         path = f"/containerLogs/{context.namespace}/{context.name}/{container}"
         query = kubelet.encoded(context.query.values, _LOG_OPTIONS)
         url = f"{kubelet.node_url(context, node)}{path}?{query}"
-        answer = await kubelet.forward(context, self._kubelet(), url, upgrades=False)
+        answer = await proxying.forward(context, self._kubelet(), url, upgrades=False)
         if isinstance(answer, messages.Response) and answer.status >= 400:
             raise await _refused(answer)
         return socket_streams.log(context.request, answer)
@@ -91,7 +92,7 @@ class Tunnels:
 
     def _require_create(self, context: contexts.Context) -> None:
         """A WebSocket begins with a GET, but runs commands all the same: who may only read may not."""
-        if context.request.method == "GET" and kubelet.wants_upgrade(context.request):
+        if context.request.method == "GET" and proxying.wants_upgrade(context.request):
             asked = authz.Attributes("create", "", "v1", "pods", context.subresource, context.namespace, context.name)
             self._authorizer.require(context.user, asked)
 
@@ -99,7 +100,7 @@ class Tunnels:
         node = (pod.get("spec") or {}).get("nodeName")
         if not node:
             raise errors.bad_request(f"pod {context.name} does not have a host assigned")
-        return await kubelet.forward(context, self._kubelet(), kubelet.node_url(context, node) + path)
+        return await proxying.forward(context, self._kubelet(), kubelet.node_url(context, node) + path)
 
     async def node_proxy(self, context: contexts.Context) -> messages.Answer:
         if _needs_slash(context):
@@ -146,7 +147,7 @@ class Tunnels:
         return await self._to(context, scheme, address, str(number))
 
     async def _to(self, context: contexts.Context, scheme: str, address: str, port: str) -> messages.Answer:
-        return await _through(context, self._others, f"{scheme or 'http'}://{kubelet.bracketed(address)}:{port}")
+        return await _through(context, self._others, f"{scheme or 'http'}://{proxying.bracketed(address)}:{port}")
 
 
 async def _through(context: contexts.Context, http: client.HttpClient, base: str) -> messages.Answer:
@@ -161,7 +162,7 @@ async def _through(context: contexts.Context, http: client.HttpClient, base: str
     if client_address:
         before = request.headers.get("x-forwarded-for")
         more.append(("X-Forwarded-For", f"{before}, {client_address}" if before else client_address))
-    answer = await kubelet.forward(context, http, base + _rest(context), more=more)
+    answer = await proxying.forward(context, http, base + _rest(context), more=more)
     if not isinstance(answer, messages.Response):
         return answer
     own = frozenset({base.partition("://")[2], host} - {""})
@@ -185,7 +186,7 @@ def _needs_slash(context: contexts.Context) -> bool:
     """Links of a page that was asked for without the last slash would lead astray."""
     request = context.request
     is_bare = request.method in ("GET", "HEAD") and not context.tail and not request.path.endswith("/")
-    return is_bare and not kubelet.wants_upgrade(request)
+    return is_bare and not proxying.wants_upgrade(request)
 
 
 def _with_slash(context: contexts.Context) -> messages.Response:
