@@ -257,7 +257,7 @@ def test_hooks_run_and_a_pod_ends_in_order(lives: Lives) -> None:
 
 
 def test_a_failed_start_hook_is_an_event(lives: Lives) -> None:
-    assert "exited with 1" in until(lambda: lives.events("hook-fails").get("FailedPostStartHook"))
+    assert until(lambda: lives.events("hook-fails").get("FailedPostStartHook")) == "PostStartHook failed"
 
 
 def test_volumes_follow_what_they_show(lives: Lives) -> None:

@@ -4,24 +4,16 @@ Used by whoever serves logs; needs no engine, only the file. Following never pol
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import datetime
-import errno
-import gzip
-import os
 import pathlib
-import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal
 
+from pinnace.engine import log_files
 from pinnace.kernel import inotify
 
 Stream = Literal["stdout", "stderr"]
-
-BLOCK = 1 << 16
-# A monitor cuts lines at 8 KiB; what is longer than this is no log line of ours.
-MAXIMUM_LINE = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,7 +41,7 @@ class Options:
     stream: Stream | None = None
     """Only this one; None: both."""
     include_rotated: bool = False
-    """Begin with `<file>.<suffix>` left by rotation, oldest first (`.gz` too)."""
+    """Begin with `<file>.<suffix>` left by rotation, oldest first (`.gz` too); a `tail` reaches back over them."""
 
 
 def parse(raw: bytes) -> Line:
@@ -93,43 +85,22 @@ async def read(
     written before is delivered. Raises FileNotFoundError; OSError where the log is no regular file.
     """
     writer = _Writer(options)
-    if options.include_rotated and options.tail is None:
-        for old in rotated(path):
-            for raw in _lines_of(old):
+    with log_files.begin(path, options.tail, include_rotated=options.include_rotated) as (older, tailer):
+        for part in older:
+            for raw in part.lines():
                 if (piece := writer.format(raw)) is not None:
                     yield piece
                 if writer.is_full:
                     return
-    tailer = _Tailer(path)
-    try:
-        if options.tail is not None:
-            tailer.seek_tail(options.tail)
         async for raw in _follow(tailer, options.follow, wait_ended):
             if (piece := writer.format(raw)) is not None:
                 yield piece
             if writer.is_full:
                 return
-    finally:
-        tailer.close()
-
-
-def rotated(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
-    """Older files of a log, oldest first. A `.tmp` is one that is being compressed: its original is still there."""
-    found = [p for p in path.parent.glob(f"{path.name}.*") if p.suffix != ".tmp"]
-    return tuple(sorted(found, key=lambda p: p.name.removesuffix(".gz")))
-
-
-def _lines_of(path: pathlib.Path) -> Iterator[bytes]:
-    with contextlib.suppress(FileNotFoundError), open(_open(path), "rb") as file:
-        if path.suffix == ".gz":
-            with gzip.open(file) as text:
-                yield from text
-        else:
-            yield from file
 
 
 async def _follow(
-    tailer: "_Tailer", follow: bool, wait_ended: Callable[[], Awaitable[object]] | None
+    tailer: log_files.Tailer, follow: bool, wait_ended: Callable[[], Awaitable[object]] | None
 ) -> AsyncIterator[bytes]:
     if not follow:
         for raw in tailer.lines():
@@ -147,7 +118,8 @@ async def _follow(
                 # Once more to the end of the old file: it may have grown until the monitor opened the new one.
                 for raw in tailer.lines():
                     yield raw
-                tailer.reopen()
+                for raw in tailer.reopen():
+                    yield raw
                 watch.close()
                 watch = tailer.watch()
                 continue
@@ -167,104 +139,6 @@ async def _wait_any(watch: inotify.Watch, ended: "asyncio.Future[object] | None"
     finally:
         changed.cancel()
         await asyncio.gather(changed, return_exceptions=True)
-
-
-def _open(path: pathlib.Path) -> int:
-    """Whoever can write the folder of logs (a pod that mounts it, say) gets no other file of the host shown through it.
-
-    Raises OSError, also for what is no regular file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "a log is a regular file", str(path))
-    return descriptor
-
-
-class _Tailer:
-    """One log file, read line by line from a position; a line without its newline waits for the rest."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        self._path = path
-        self._descriptor = _open(path)
-        self._position = 0
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-    def watch(self) -> inotify.Watch:
-        return inotify.Watch(
-            (pathlib.Path(f"/proc/self/fd/{self._descriptor}"), inotify.MODIFY),
-            (self._path.parent, inotify.CREATE | inotify.MOVED_TO),
-        )
-
-    def was_replaced(self) -> bool:
-        """The path leads to another file by now (not: to none, as between a rename and the monitor's reopening)."""
-        try:
-            there = os.stat(self._path, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return (there.st_dev, there.st_ino) != self._identity()
-
-    def reopen(self) -> None:
-        os.close(self._descriptor)
-        self._descriptor = _open(self._path)
-        self._position = 0
-
-    def lines(self) -> Iterator[bytes]:
-        """The whole lines from the present position on."""
-        rest = b""
-        while block := os.pread(self._descriptor, BLOCK, self._position + len(rest)):
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                self._position += len(line) + 1
-                yield line
-            if len(rest) > MAXIMUM_LINE:
-                self._position += len(rest)
-                rest = b""
-
-    def seek_tail(self, count: int) -> None:
-        """To the beginning of the last `count` lines; a line in several parts counts as one."""
-        end = os.fstat(self._descriptor).st_size
-        if count <= 0:
-            self._position = end
-            return
-        position, wanted, buffer = end, count, b""
-        while position > 0:
-            size = min(BLOCK, position)
-            position -= size
-            buffer = os.pread(self._descriptor, size, position) + buffer
-            starts = _line_starts(buffer, is_file_start=position == 0)
-            if len(starts) >= wanted:
-                self._position = position + starts[-wanted]
-                return
-        self._position = 0
-
-    def _identity(self) -> tuple[int, int]:
-        own = os.fstat(self._descriptor)
-        return own.st_dev, own.st_ino
-
-
-def _line_starts(buffer: bytes, *, is_file_start: bool) -> list[int]:
-    """Where lines begin that are not the continuation of a part before. The first line of a buffer that begins inside the file
-    is left out: it may be cut."""
-    starts: list[int] = []
-    position = 0
-    open_parts: set[bytes] = set()
-    is_known = is_file_start
-    while position < len(buffer):
-        end = buffer.find(b"\n", position)
-        line = buffer[position : end if end >= 0 else len(buffer)]
-        fields = line.split(b" ", 3)
-        stream, tag = (fields[1], fields[2]) if len(fields) > 2 else (b"", b"F")
-        if is_known and stream not in open_parts:
-            starts.append(position)
-        if tag.startswith(b"P"):
-            open_parts.add(stream)
-        else:
-            open_parts.discard(stream)
-        is_known = True
-        position = end + 1 if end >= 0 else len(buffer)
-    return starts
 
 
 class _Writer:

@@ -180,6 +180,15 @@ def test_a_log_needs_a_container_that_is_there() -> None:
         wrong = await api.call("GET", f"{PODS}/p/log?container=x")
         assert wrong.message == "container x is not valid for pod p"
         assert (await api.call("GET", f"{PODS}/p/log?tailLines=-1")).code == 422
+        unknown = await api.call("GET", f"{PODS}/p/log?stream=Both")
+        assert (unknown.code, unknown.message) == (
+            422,
+            'PodLogOptions "p" is invalid: stream: Unsupported value: "Both": supported values: "All", "Stderr", "Stdout"',
+        )
+        both = await api.call("GET", f"{PODS}/p/log?stream=Stdout&tailLines=1")
+        assert both.code == 422
+        assert "`tailLines` and specific `stream` are mutually exclusive for now" in both.message
+        assert (await api.call("GET", f"{PODS}/p/log?stream=All&tailLines=1")).code == 200
         unscheduled = await api.call("POST", f"{PODS}/p/exec?command=ls&stdout=1")
         assert unscheduled.message == "pod p does not have a host assigned"
 

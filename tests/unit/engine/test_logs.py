@@ -117,6 +117,54 @@ def test_rotated_files_come_first(path: pathlib.Path) -> None:
     assert read(path, include_rotated=True, limit_bytes=19) == b"oldest\nolder\nfirst\n"
 
 
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        (0, b""),
+        (1, b"last\n"),
+        (4, b"first\n" + LONG + b"warning\n" + SECOND + b"last\n"),
+        (5, b"older 2\nfirst\n" + LONG + b"warning\n" + SECOND + b"last\n"),
+        (7, b"oldest 2\nolder\nolder 2\nfirst\n" + LONG + b"warning\n" + SECOND + b"last\n"),
+        (100, b"oldest\noldest 2\nolder\nolder 2\nfirst\n" + LONG + b"warning\n" + SECOND + b"last\n"),
+    ],
+)
+def test_a_tail_reaches_back_over_rotated_files(path: pathlib.Path, tail: int, expected: bytes) -> None:
+    (path.parent / "0.log.20260101-000000.gz").write_bytes(gzip.compress(line(0, "oldest") + line(0, "oldest 2")))
+    (path.parent / "0.log.20260101-000001").write_bytes(line(0, "older") + line(0, "older 2"))
+    assert read(path, include_rotated=True, tail=tail) == expected
+
+
+def test_a_silent_container_has_a_tail_after_its_log_was_rotated(path: pathlib.Path) -> None:
+    path.rename(path.with_name("0.log.20260101-000000"))
+    assert read(path, include_rotated=True, tail=1) == b"last\n", "before the monitor made a new file"
+    path.touch()
+    assert read(path, include_rotated=True, tail=1) == b"last\n"
+    assert read(path, include_rotated=True, since_ns=logs.time_ns(stamp(6))) == b"last\n"
+
+
+def test_a_compressed_file_that_is_cut_short_shows_what_can_be_read(path: pathlib.Path) -> None:
+    whole = gzip.compress(b"".join(line(0, os.urandom(20).hex()) for _ in range(1000)))
+    (path.parent / "0.log.20260101-000000.gz").write_bytes(whole[: len(whole) // 2])
+    assert read(path, include_rotated=True, tail=1) == b"last\n"
+    assert read(path, include_rotated=True).endswith(b"last\n")
+
+
+def test_a_slow_reader_misses_no_file_of_several_rotations(path: pathlib.Path) -> None:
+    async def main() -> None:
+        ended = asyncio.Event()
+        (path.parent / "0.log.20260101-000000").write_bytes(line(0, "known before"))
+        source = logs.read(path, logs.Options(follow=True, tail=1), ended.wait)
+        assert await anext(source) == ("stdout", b"last\n")
+        for number in (1, 2, 3):
+            path.rename(path.with_name(f"0.log.20260101-00000{number}"))
+            path.write_bytes(line(7, f"after rotation {number}"))
+        ended.set()
+        rest = b"".join([data async for _, data in source])
+        assert rest == b"after rotation 1\nafter rotation 2\nafter rotation 3\n"
+
+    asyncio.run(main())
+
+
 def test_missing_file(tmp_path: pathlib.Path) -> None:
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "none")

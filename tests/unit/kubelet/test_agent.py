@@ -386,6 +386,33 @@ def test_hooks_run_after_the_start_and_before_the_stop(tmp_path: pathlib.Path) -
     asyncio.run(main())
 
 
+def test_a_failed_hook_shows_neither_its_command_nor_its_output(tmp_path: pathlib.Path) -> None:
+    """Who may read events and statuses may not read every secret that a handler is called with or prints."""
+
+    async def main() -> None:
+        async with node(tmp_path) as agent:
+
+            async def leak(process: fake_engine.FakeProcess) -> int:
+                process.write(b"password=hunter2")
+                return 1
+
+            agent.host.programs["leak"] = leak
+            failing = {"exec": {"command": ["leak", "token-hunter2"]}}
+            await agent.create(pods.pod("starts", containers=[server(lifecycle={"postStart": failing})]))
+            await agent.until(lambda: "FailedPostStartHook" in agent.reasons())
+            await agent.create(pods.pod("stops", containers=[server(lifecycle={"preStop": failing})]))
+            await agent.until(lambda: agent.phase("stops") == "Running")
+            await agent.delete("stops")
+            await agent.until(lambda: agent.pod("stops") is None)
+            said = {reason: text for _, reason, text in agent.events}
+            assert said["FailedPostStartHook"] == "PostStartHook failed"
+            assert said["FailedPreStopHook"] == "PreStopHook failed"
+            assert "hunter2" not in str(agent.events)
+            assert "hunter2" not in str(agent.statuses)
+
+    asyncio.run(main())
+
+
 def test_a_failed_post_start_hook_restarts_its_container(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with node(tmp_path) as agent:

@@ -32,6 +32,9 @@ _LOG_OPTIONS = (
 )
 
 
+_LOG_STREAMS = ("All", "Stderr", "Stdout")
+
+
 class Tunnels:
     """`kubelets` speaks with the API server's client certificate; `others` with what pods and services serve themselves."""
 
@@ -239,6 +242,14 @@ def _check_log_options(context: contexts.Context) -> None:
             causes.append(errors.Cause("FieldValueInvalid", f"Invalid value: {number}: {why}", field))
     if values.text("sinceSeconds") and values.text("sinceTime"):
         why = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+        causes.append(errors.Cause("FieldValueForbidden", why, ""))
+    stream = values.text("stream")
+    if stream and stream not in _LOG_STREAMS:
+        supported = ", ".join(f'"{each}"' for each in _LOG_STREAMS)
+        why = f'Unsupported value: "{stream}": supported values: {supported}'
+        causes.append(errors.Cause("FieldValueNotSupported", why, "stream"))
+    if stream and stream != "All" and values.text("tailLines"):
+        why = "Forbidden: `tailLines` and specific `stream` are mutually exclusive for now"
         causes.append(errors.Cause("FieldValueForbidden", why, ""))
     if causes:
         raise errors.invalid("", "PodLogOptions", context.name, causes)

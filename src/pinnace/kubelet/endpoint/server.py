@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 import orjson
 
 from pinnace.client import client
-from pinnace.engine import interface
+from pinnace.engine import interface, log_files
 from pinnace.kernel import namespaces
 from pinnace.kit import clock
 from pinnace.kubelet import agent
@@ -125,7 +125,7 @@ class Endpoint:
         except (container_logs.NoLog, ValueError) as error:
             raise Refused(400, str(error)) from None
         path = self._kubelet.settings.log_path(namespace, name, podspec.uid(pod), container, attempt)
-        if not path.exists():
+        if not log_files.exists(path):
             raise Refused(404, f"failed to open log of container {container}: no such file")
         body = container_logs.stream(path, chosen, self._wait_ended(known, container, attempt))
         return messages.Response(200, [("content-type", "text/plain; charset=utf-8")], body)

@@ -6,21 +6,18 @@ Checks go out from the host. They never raise for what the container does: an ou
 import asyncio
 import contextlib
 import dataclasses
-import errno
 import importlib
-import ssl
-import urllib.parse
 from collections.abc import Sequence
 
 from pinnace.engine import interface
-from pinnace.kubelet.pod import podspec, probes
+from pinnace.kubelet.pod import http_request, podspec, probes
 from pinnace.web import client as web_client
 from pinnace.web import messages
 
 USER_AGENT = "kube-probe/1.36"
+HOOK_AGENT = "kube-lifecycle/1.36"
 BODY_LIMIT = 10 << 10
 OUTPUT_LIMIT = 10 << 10
-REDIRECT_LIMIT = 10
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,6 +36,12 @@ class Target:
     container_id: str
     address: str
     """The pod's."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Failed:
+    message: str
+    is_not_tls: bool = False
 
 
 class Checker:
@@ -66,50 +69,53 @@ class Checker:
         """For a lifecycle hook: "" when any answer came, whatever its status; else the error.
 
         What does not speak TLS after all is asked without it, as upstream does for the sake of old manifests."""
-        _, url, headers = _request(action, target)
-        try:
-            await self._ask(url, headers, timeout)
-        except (web_client.ConnectError, OSError) as error:
-            if not url.startswith("https:") or not _is_not_tls(error):
-                return _get_failed(url, error)
+        url, headers = _request(action, target, HOOK_AGENT)
+        outcome = await self._get(url, headers, timeout)
+        if isinstance(outcome, _Failed) and outcome.is_not_tls:
             plain = [(name, value) for name, value in headers if name.lower() != "authorization"]
-            try:
-                await self._ask(url.replace("https", "http", 1), plain, timeout)
-            except (web_client.ConnectError, OSError) as again:
-                return _get_failed(url, again)
-        return ""
-
-    async def _ask(self, url: str, headers: list[tuple[str, str]], timeout: float) -> None:
-        """Raises ConnectError, OSError."""
-        response = await self._http.request("GET", url, headers=headers, timeout=timeout)
-        response.close()
+            outcome = await self._get(url.replace("https", "http", 1), plain, timeout)
+        return outcome.message if isinstance(outcome, _Failed) else ""
 
     async def _http_get(self, action: podspec.Object, target: Target, timeout: float) -> Outcome:
-        _, url, headers = _request(action, target)
-        host = urllib.parse.urlsplit(url).hostname
+        url, headers = _request(action, target, USER_AGENT)
+        outcome = await self._get(url, headers, timeout)
+        if isinstance(outcome, _Failed):
+            return Outcome(False, outcome.message)
+        status, body = outcome
+        if 300 <= status < 400:
+            # A redirect that cannot be followed, or leads to another host, where a probe does not go.
+            return Outcome(True, f"Probe terminated redirects, Response body: {body}", is_warning=True)
+        if 200 <= status < 300:
+            return Outcome(True)
+        return Outcome(False, f"HTTP probe failed with statuscode: {status}")
+
+    async def _get(self, url: str, headers: http_request.Headers, timeout: float) -> "tuple[int, str] | _Failed":
+        """(status, beginning of the body) of the last answer within the host; redirects are followed, but not for ever."""
+        first = url
         try:
             async with asyncio.timeout(timeout):
-                for _ in range(REDIRECT_LIMIT):
+                for _ in range(http_request.REDIRECT_LIMIT):
                     response = await self._http.request("GET", url, headers=headers)
                     body = b""
                     with contextlib.suppress(messages.BodyTooLarge):
                         body = await response.read(BODY_LIMIT)
                     location = response.headers.get("location")
                     if response.status not in web_client.REDIRECTS or not location:
-                        break
-                    url = urllib.parse.urljoin(url, location)
-                    if urllib.parse.urlsplit(url).hostname != host:
-                        # Upstream follows no redirect to another host, and counts it as an answer.
-                        text = body.decode(errors="replace")
-                        return Outcome(True, f"Probe terminated redirects, Response body: {text}", is_warning=True)
+                        return response.status, body.decode(errors="replace")
+                    try:
+                        following, headers = http_request.redirected(url, location, headers)
+                    except ValueError as error:
+                        return _Failed(f'Get "{location}": failed to parse Location header "{location}": {error}')
+                    if not http_request.is_local(first, following):
+                        return response.status, body.decode(errors="replace")
+                    url = following
         except TimeoutError:
             waiting = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-            return Outcome(False, f'Get "{url}": {waiting}')
+            return _Failed(f'Get "{url}": {waiting}')
         except (web_client.ConnectError, OSError) as error:
-            return Outcome(False, _get_failed(url, error))
-        if 200 <= response.status < 400:
-            return Outcome(True)
-        return Outcome(False, f"HTTP probe failed with statuscode: {response.status}")
+            is_not_tls = url.startswith("https:") and http_request.is_not_tls(error)
+            return _Failed(http_request.get_failed(url, error), is_not_tls)
+        return _Failed(f'Get "{location}": stopped after {http_request.REDIRECT_LIMIT} redirects')
 
     async def _tcp(self, action: podspec.Object, target: Target, timeout: float) -> Outcome:
         host = action.get("host") or target.address
@@ -118,9 +124,9 @@ class Checker:
             async with asyncio.timeout(timeout):
                 _, writer = await asyncio.open_connection(host, number)
         except TimeoutError:
-            return Outcome(False, f"dial tcp {_address(host, number)}: i/o timeout")
+            return Outcome(False, f"dial tcp {http_request.address(host, number)}: i/o timeout")
         except OSError as error:
-            return Outcome(False, f"dial tcp {_address(host, number)}: {_go_error(error)}")
+            return Outcome(False, http_request.dial_failed(host, number, error))
         writer.close()
         return Outcome(True)
 
@@ -129,7 +135,7 @@ class Checker:
         # Loading gRPC costs a tenth of a second and some megabytes: only for pods that probe with it.
         module = await asyncio.to_thread(importlib.import_module, "pinnace.kubelet.pod.grpc_check")
         passed, message = await asyncio.to_thread(
-            module.check, _address(target.address, number), str(action.get("service") or ""), timeout
+            module.check, http_request.address(target.address, number), str(action.get("service") or ""), timeout
         )
         return Outcome(passed, message)
 
@@ -160,57 +166,9 @@ async def run(engine: interface.Engine, container_id: str, command: Sequence[str
         await streams.close()
 
 
-def _request(action: podspec.Object, target: Target) -> tuple[str, str, list[tuple[str, str]]]:
-    """(host, URL, headers). Raises PortError."""
-    host = action.get("host") or target.address
-    number = probes.port(target.container, action["port"])
+def _request(action: podspec.Object, target: Target, agent: str) -> tuple[str, http_request.Headers]:
+    """(URL, headers). Raises PortError."""
+    host = str(action.get("host") or target.address)
     scheme = str(action.get("scheme") or "HTTP").lower()
-    path = str(action.get("path") or "/")
-    url = f"{scheme}://{_address(host, number)}{path if path.startswith('/') else '/' + path}"
-    headers = [(str(entry["name"]), str(entry.get("value", ""))) for entry in action.get("httpHeaders") or ()]
-    # A probe asks whether a new connection is answered.
-    headers.append(("Connection", "close"))
-    names = {name.lower() for name, _ in headers}
-    if "user-agent" not in names:
-        headers.append(("User-Agent", USER_AGENT))
-    if "accept" not in names:
-        headers.append(("Accept", "*/*"))
-    return host, url, [(name, value) for name, value in headers if not (name.lower() == "accept" and not value)]
-
-
-def _address(host: str, number: int) -> str:
-    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
-
-
-_GO_ERRORS = {
-    errno.ECONNREFUSED: "connect: connection refused",
-    errno.EHOSTUNREACH: "connect: no route to host",
-    errno.ENETUNREACH: "connect: network is unreachable",
-    errno.ECONNRESET: "read: connection reset by peer",
-    errno.ETIMEDOUT: "i/o timeout",
-}
-
-
-def _go_error(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno in _GO_ERRORS:
-        return _GO_ERRORS[error.errno]
-    return str(error) or type(error).__name__
-
-
-def _is_not_tls(error: BaseException) -> bool:
-    """Whether the other side answered a TLS handshake with something else."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
-
-
-def _get_failed(url: str, error: BaseException) -> str:
-    cause: BaseException | None = error
-    while cause is not None and not (isinstance(cause, OSError) and cause.errno in _GO_ERRORS):
-        cause = cause.__cause__ or cause.__context__
-    if cause is None:
-        return f'Get "{url}": {_go_error(error)}'
-    return f'Get "{url}": dial tcp {urllib.parse.urlsplit(url).netloc}: {_go_error(cause)}'
+    number = probes.port(target.container, action["port"])
+    return http_request.url(scheme, host, number, str(action.get("path") or "/")), http_request.headers(action, agent)

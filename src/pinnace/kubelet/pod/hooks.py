@@ -6,9 +6,13 @@ from pinnace.engine import interface
 from pinnace.kit import clock
 from pinnace.kubelet.pod import checks, podspec
 
+POST_START_FAILED = "PostStartHook failed"
+PRE_STOP_FAILED = "PreStopHook failed"
+"""All that events and statuses say: command and output of a handler may hold secrets, which not everybody may read who reads those."""
+
 
 class HookFailed(Exception):
-    """The text says what the handler did."""
+    """The text says what the handler did: for the node's own log."""
 
 
 class Hooks:

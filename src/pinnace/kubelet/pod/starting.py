@@ -171,9 +171,9 @@ class Starter:
         except hooks.HookFailed as error:
             name = container["name"]
             path = podspec.field_path(known.pod, name)
-            text = f"PostStartHook failed: {error}"
-            self._shared.recorder.warning(known.pod, "FailedPostStartHook", text, field_path=path)
-            known.failed[name] = model.Waiting("PostStartHookError", str(error))
+            log.warning("%s of pod %s: %s: %s", name, podspec.full_name(known.pod), hooks.POST_START_FAILED, error)
+            self._shared.recorder.warning(known.pod, "FailedPostStartHook", hooks.POST_START_FAILED, field_path=path)
+            known.failed[name] = model.Waiting("PostStartHookError", hooks.POST_START_FAILED)
             grace = podspec.spec_grace_seconds(known.pod)
             self._on_hook_failed(
                 steps.KillContainer(container_id, name, grace, message="FailedPostStartHook", restart=True)

@@ -59,9 +59,8 @@ class Stopper:
             await hooks.wait_limited(self._shared.time, work, step.grace_seconds)
         except hooks.HookFailed as error:
             path = podspec.field_path(known.pod, step.name)
-            self._shared.recorder.warning(
-                known.pod, "FailedPreStopHook", f"PreStopHook failed: {error}", field_path=path
-            )
+            log.warning("%s of pod %s: %s: %s", step.name, podspec.full_name(known.pod), hooks.PRE_STOP_FAILED, error)
+            self._shared.recorder.warning(known.pod, "FailedPreStopHook", hooks.PRE_STOP_FAILED, field_path=path)
 
     async def _wait_turn(self, step: steps.KillContainer, started: float) -> None:
         """Until those that stop before it are dead, or the grace period is over."""
