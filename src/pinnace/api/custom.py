@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pinnace.api import kinds, selectable
+from pinnace.api import decode, kinds, selectable
 from pinnace.api import schema as schemas
 from pinnace.api.defaults import structural as defaults
 from pinnace.api.rules import base
@@ -17,16 +17,46 @@ from pinnace.api.validation import formats, metadata, structural
 Object = dict[str, Any]
 
 
-def kinds_of(definition: Mapping[str, Any]) -> tuple[kinds.Kind, ...]:
-    """A kind for every version that is served, in the order in which discovery prefers them."""
-    served = [version for version in definition["spec"]["versions"] if version.get("served")]
-    return tuple(
-        _of_version(definition["spec"], version)
-        for version in sorted(served, key=lambda version: kinds.version_rank(version["name"]))
-    )
+def kinds_of(definition: Mapping[str, Any], converter: base.Converter | None = None) -> tuple[kinds.Kind, ...]:
+    """A kind for every version that is served, in the order in which discovery prefers them.
+
+    `converter`: who converts between the versions; None: nobody has to, they differ in nothing but their name."""
+    spec = definition["spec"]
+    stored = _stored(spec, converter or _Relabel(spec)) if len(spec["versions"]) > 1 else None
+    served = [version for version in spec["versions"] if version.get("served")]
+    served.sort(key=lambda version: kinds.version_rank(version["name"]))
+    return tuple(_of_version(spec, version, stored) for version in served)
 
 
-def _of_version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> kinds.Kind:
+def _stored(spec: Mapping[str, Any], converter: base.Converter) -> base.Stored:
+    version = next(version["name"] for version in spec["versions"] if version.get("storage"))
+    return base.Stored(spec["group"], version, converter)
+
+
+class _Relabel:
+    """Conversion strategy `None`: another apiVersion, and nothing that the schema of that version does not know."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self._openapi = {f"{spec['group']}/{each['name']}": _openapi(each) for each in spec["versions"]}
+        self._schemas: dict[str, schemas.Schema] = {}
+        """Of the versions that were asked for."""
+
+    async def convert(self, objects: Sequence[Object], api_version: str) -> Sequence[Object]:
+        schema = self._schemas.get(api_version)
+        if schema is None:
+            schema = self._schemas[api_version] = _schema(self._openapi[api_version])
+        return [decode.pruned({**obj, "apiVersion": api_version}, schema) for obj in objects]
+
+
+def _openapi(version: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return (version.get("schema") or {}).get("openAPIV3Schema")
+
+
+def _schema(openapi: Mapping[str, Any] | None) -> schemas.Schema:
+    return schemas.UNTYPED_RESOURCE if openapi is None else schemas.from_openapi_v3(openapi)
+
+
+def _of_version(spec: Mapping[str, Any], version: Mapping[str, Any], stored: base.Stored | None) -> kinds.Kind:
     names, parts = spec["names"], version.get("subresources") or {}
     return kind(
         group=spec["group"],
@@ -37,12 +67,13 @@ def _of_version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> kinds.Ki
         namespaced=spec["scope"] == "Namespaced",
         short_names=names.get("shortNames") or (),
         categories=names.get("categories") or (),
-        openapi=(version.get("schema") or {}).get("openAPIV3Schema"),
+        openapi=_openapi(version),
         has_status=parts.get("status") is not None,
         scale=parts.get("scale"),
         printer_columns=version.get("additionalPrinterColumns") or (),
         selectable_fields=[each["jsonPath"] for each in version.get("selectableFields") or ()],
         deprecation=_deprecation(spec, version) if version.get("deprecated") else "",
+        stored=stored,
     )
 
 
@@ -62,9 +93,10 @@ def kind(
     printer_columns: Sequence[Mapping[str, Any]] = (),
     selectable_fields: Sequence[str] = (),
     deprecation: str = "",
+    stored: base.Stored | None = None,
 ) -> kinds.Kind:
     """One version of a custom kind. `openapi`: JSONSchemaProps; None keeps whatever clients send. `scale`: `specReplicasPath` …"""
-    schema = schemas.UNTYPED_RESOURCE if openapi is None else schemas.from_openapi_v3(openapi)
+    schema = _schema(openapi)
     subresources = []
     if scale is not None:
         subresources.append(kinds.Subresource("scale", base.STATUS_VERBS, "Scale", "autoscaling", "v1"))
@@ -97,6 +129,7 @@ def kind(
             fields=selectable.custom(selectable_fields),
             deprecation=deprecation,
             scale=None if scale is None else _scale(scale),
+            stored=stored,
         ),
         own_schema=schema,
         own_openapi={"type": "object"} if openapi is None else openapi,

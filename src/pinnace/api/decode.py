@@ -111,6 +111,14 @@ def _names(data: bytes) -> int:
     return data.count(b'":') - data.count(b'\\":')
 
 
+def pruned(obj: kinds.Object, schema: schemas.Schema) -> kinds.Object:
+    """`obj` without what `schema` does not know; what is inside may be that of `obj` itself."""
+    if clean.is_clean(schema, obj):
+        return obj
+    made: kinds.Object = repair.Walk(is_typed=schema.is_typed).run(schema, obj)
+    return made
+
+
 def encode(obj: kinds.Object) -> bytes:
     """What is stored and sent: apiVersion, kind and metadata first, so that `"metadata":{` is the first such text in it."""
     rest = dict(obj)

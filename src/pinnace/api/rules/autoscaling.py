@@ -117,13 +117,14 @@ def _set_annotations(metadata: Object, annotations: Object) -> None:
         metadata.pop("annotations", None)
 
 
+_CONVERTER = base.Functions({"autoscaling/v2": _to_v2, "autoscaling/v1": _to_v1})
 V2_RULES = base.Rules(
     defaults=_defaults_v2,
     validate_create=policy.autoscaler,
     update=base.Part(validate=policy.autoscaler_update),
     printer=workloads.HORIZONTAL_POD_AUTOSCALER,
 )
-V1_RULES = dataclasses.replace(V2_RULES, defaults=_defaults_v1, stored=base.Stored("autoscaling", "v2", _to_v2, _to_v1))
+V1_RULES = dataclasses.replace(V2_RULES, defaults=_defaults_v1, stored=base.Stored("autoscaling", "v2", _CONVERTER))
 SCALE = base.Rules(printer=workloads.SCALE)
 
 

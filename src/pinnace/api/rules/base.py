@@ -6,8 +6,8 @@ deletion, tables, selectors, routes. A custom kind brings the same value, made f
 
 import dataclasses
 import enum
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from pinnace.api import selectable
 from pinnace.api.tables import printers
@@ -154,14 +154,38 @@ class Scale:
     """An object that states no number has no Scale."""
 
 
+class Converter(Protocol):
+    """Turns objects of one version of a kind into those of another; it may have to ask somebody else."""
+
+    async def convert(self, objects: Sequence[Object], api_version: str) -> Sequence[Object]:
+        """Each of `objects`, whichever versions they are of, as `api_version` has it, in their order. They are the callee's: what it
+        returns may be made of them. metadata stays what it is. Raises StatusError."""
+        ...
+
+
+class Functions:
+    """A converter that needs nobody: a function for each version that there is."""
+
+    def __init__(self, by_version: Mapping[str, Callable[[Object], Object]]) -> None:
+        """`by_version`: of the version that an object is turned into."""
+        self._by_version = by_version
+
+    async def convert(self, objects: Sequence[Object], api_version: str) -> Sequence[Object]:
+        function = self._by_version[api_version]
+        return [function(obj) for obj in objects]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stored:
-    """The kind as which objects are stored, for one that is stored as another: pure functions of whole objects, which change nothing."""
+    """As which version (of another group, even) objects are stored that are served as several."""
 
     group: str
     version: str
-    to_storage: Callable[[Object], Object]
-    from_storage: Callable[[Object], Object]
+    converter: Converter
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +224,7 @@ class Rules:
     """Everyone who uses the kind is warned of this."""
     scale: Scale | None = None
     stored: Stored | None = None
-    """None: as it is served."""
+    """None: never in another version than it is served in."""
 
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")

@@ -28,6 +28,7 @@ def _from_core(obj: Object) -> Object:
     return {**{_FROM_CORE.get(name, name): value for name, value in obj.items()}, "apiVersion": "events.k8s.io/v1"}
 
 
+_CONVERTER = base.Functions({"v1": _to_core, "events.k8s.io/v1": _from_core})
 _FIELDS = selectable.Fields(
     core.EVENT_FIELDS.readers,
     aliases={
@@ -43,6 +44,6 @@ V1: base.Rows = (
         "events",
         base.NAMESPACED,
         "ev",
-        rules=dataclasses.replace(core.EVENT, fields=_FIELDS, stored=base.Stored("", "v1", _to_core, _from_core)),
+        rules=dataclasses.replace(core.EVENT, fields=_FIELDS, stored=base.Stored("", "v1", _CONVERTER)),
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from pinnace.api import errors, kinds
-from pinnace.apiserver.storage import conversion, envelope
+from pinnace.apiserver.storage import envelope
 from pinnace.store import interface
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -14,11 +14,6 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 def frame(kind_of_event: bytes, data: bytes) -> bytes:
     return b'{"type":"%b","object":%b}\n' % (kind_of_event, data)
-
-
-def added(record: interface.Record, kind: kinds.Kind) -> bytes:
-    """A synthetic event for what was there when the watch began."""
-    return frame(b"ADDED", conversion.value(kind, record))
 
 
 Pieces = tuple[bytes, ...]
@@ -71,7 +66,7 @@ class Decoded:
                 asyncio.get_running_loop().call_soon(self._objects.clear)
             found = self._offered(kind, event) if kind_of_event != b"DELETED" else None
             if found is None:
-                found = orjson.loads(conversion.served(kind, content(event, kind_of_event)))
+                found = orjson.loads(content(event, kind_of_event))
             self._objects[key] = found
         return found
 

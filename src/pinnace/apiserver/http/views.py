@@ -37,10 +37,10 @@ def one(context: contexts.Context, data: bytes, form: negotiate.Form, status: in
     return respond.value(obj, form, status, context.warnings)
 
 
-def many(
+async def many(
     context: contexts.Context, records: Sequence[interface.Record], form: negotiate.Form, metadata: Object
 ) -> messages.Response:
-    items = [orjson.loads(conversion.value(context.kind, record)) for record in records]
+    items = [orjson.loads(data) for data in await conversion.values(context.kind, [record.value for record in records])]
     body: Object
     if form.transform == "Table":
         body = table(context, items, metadata, form)

@@ -5,6 +5,7 @@ stamps it at the moment its revision is known. Readers are handed the stamped by
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -42,6 +43,8 @@ class Derived:
     object: Object | None = None
     labels: dict[str, str] | None = None
     fields: dict[str, str] | None = None
+    readers: Mapping[str, Any] | None = None
+    """What `fields` were read with: kinds change, and one kind is served in several versions."""
 
 
 def _derived(record: interface.Record) -> Derived:
@@ -77,8 +80,10 @@ def labels(record: interface.Record) -> dict[str, str]:
 def fields(kind: kinds.Kind, record: interface.Record) -> dict[str, str]:
     """What field selectors see."""
     derived = _derived(record)
-    if derived.fields is None:
+    readers = kind.rules.fields.readers
+    if derived.fields is None or derived.readers is not readers:
         obj = derived.object or orjson.loads(record.value)
         derived.labels = obj["metadata"].get("labels") or {}
         derived.fields = kind.rules.fields.of(obj)
+        derived.readers = readers
     return derived.fields

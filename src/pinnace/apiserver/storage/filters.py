@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pinnace.api import errors, kinds, selectors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import query
-from pinnace.apiserver.storage import conversion, envelope
+from pinnace.apiserver.storage import envelope
 from pinnace.store import interface
 
 
@@ -56,7 +56,4 @@ def parse(context: contexts.Context, options: query.Query | None = None) -> Filt
         fields = selectors.FieldSelector.parse(options.text("fieldSelector")).renamed(context.kind.rules.fields.name)
     except ValueError as error:
         raise errors.bad_request(str(error)) from None
-    stored = context.kind
-    if conversion.is_converted(stored):
-        stored = conversion.storage_kind(context.services.registry, stored)
-    return Filter(stored, labels, fields, fields.required_value("metadata.name") or "")
+    return Filter(context.kind, labels, fields, fields.required_value("metadata.name") or "")

@@ -24,4 +24,4 @@ async def delete_collection(context: contexts.Context) -> messages.Answer:
             if error.code != 404:
                 raise
     form = negotiate.form(context.accept)
-    return views.many(context, found.records, form, {"resourceVersion": str(found.revision)})
+    return await views.many(context, found.records, form, {"resourceVersion": str(found.revision)})

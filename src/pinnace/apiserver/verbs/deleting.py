@@ -166,7 +166,7 @@ async def delete(context: contexts.Context, wanted: Options) -> Deleted:
 
 async def _attempt(context: contexts.Context, record: interface.Record, wanted: Options) -> Deleted:
     kind, services = context.kind, context.services
-    old = conversion.parse(kind, record)
+    old = await conversion.parse(kind, record)
     _check_preconditions(context, old, wanted)
     attributes = admission.Attributes(
         operation="DELETE",
@@ -184,19 +184,21 @@ async def _attempt(context: contexts.Context, record: interface.Record, wanted: 
     try:
         await services.admission.mutate(attributes)
         await services.admission.validate(attributes)
-        action = plan(kind, conversion.parse(kind, record), wanted, services.clock.now())
+        action = plan(kind, await conversion.parse(kind, record), wanted, services.clock.now())
         if isinstance(action, Nothing):
-            return Deleted(conversion.value(kind, record), is_gone=False)
+            return Deleted(await conversion.value(kind, record.value), is_gone=False)
         if isinstance(action, Mark):
             if wanted.dry_run:
-                return Deleted(conversion.encode_dry(kind, action.obj, record.mod_revision), is_gone=False)
-            written = await services.store.update(record.key, conversion.encode(kind, action.obj), record.mod_revision)
-            return Deleted(conversion.value(kind, written), is_gone=False)
+                return Deleted(conversion.encode_dry(action.obj, record.mod_revision), is_gone=False)
+            written = await services.store.update(
+                record.key, await conversion.encode(kind, action.obj), record.mod_revision
+            )
+            return Deleted(await conversion.value(kind, written.value), is_gone=False)
         if wanted.dry_run:
-            return Deleted(conversion.value(kind, record), is_gone=True)
+            return Deleted(await conversion.value(kind, record.value), is_gone=True)
         event = await services.store.delete(record.key, record.mod_revision)
         landed = True
-        return Deleted(conversion.last_value(kind, event), is_gone=True)
+        return Deleted(await conversion.value(kind, event.last_value), is_gone=True)
     finally:
         await attributes.settle(landed=landed)
 

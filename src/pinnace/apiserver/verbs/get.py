@@ -12,7 +12,7 @@ async def get(context: contexts.Context) -> messages.Answer:
     if context.query.values:
         await versions.wait_reached(context, context.query.text("resourceVersion"))
         record = context.record()
-    data = conversion.value(context.kind, record)
+    data = await conversion.value(context.kind, record.value)
     form = negotiate.form(context.accept)
     if form == negotiate.PLAIN:
         return respond.raw(data, 200, context.warnings)

@@ -34,8 +34,8 @@ async def list_(context: contexts.Context) -> messages.Answer:
     listing = await select(context)
     form = negotiate.form(context.accept)
     if form == negotiate.PLAIN:
-        return respond.raw(_joined(context, listing), 200, context.warnings)
-    return views.many(context, listing.records, form, _metadata(listing))
+        return respond.raw(await _joined(context, listing), 200, context.warnings)
+    return await views.many(context, listing.records, form, _metadata(listing))
 
 
 async def select(context: contexts.Context) -> Listing:
@@ -141,17 +141,14 @@ def _metadata(listing: Listing) -> dict[str, object]:
     return metadata
 
 
-def _joined(context: contexts.Context, listing: Listing) -> list[bytes]:
+async def _joined(context: contexts.Context, listing: Listing) -> list[bytes]:
     """The list as pieces: nothing is copied here."""
     kind = context.kind
     pieces: list[bytes] = [
         b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":['
         % (f"{kind.kind}List".encode(), kind.api_version.encode(), orjson.dumps(_metadata(listing)))
     ]
-    if conversion.is_converted(kind):
-        values = [conversion.value(kind, record) for record in listing.records]
-    else:
-        values = [record.value for record in listing.records]
+    values = await conversion.values(kind, [record.value for record in listing.records])
     for value in values:
         pieces.append(value)
         pieces.append(b",")

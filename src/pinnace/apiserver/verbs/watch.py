@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import errors
+from pinnace.api import errors, kinds
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import frames, negotiate, respond, socket_streams, views
 from pinnace.apiserver.storage import conversion, filters, versions
@@ -43,6 +43,10 @@ async def _one_chunk(chunk: Any) -> AsyncGenerator[Any, None]:
     yield chunk
 
 
+Change = tuple[interface.Event, bytes]
+"""An event, and what it is to this watcher: `ADDED`, `MODIFIED`, `DELETED`."""
+
+
 class Stream:
     """One watch. Its timer (bookmarks, the end of its time) interrupts the wait for events, and nothing else."""
 
@@ -76,7 +80,9 @@ class Stream:
     async def _run(
         self, opened: interface.Watch, page: interface.Page | None, *, marks_end: bool
     ) -> AsyncGenerator[Any, None]:
-        ticker = self._context.services.ticker
+        ticker, registry = self._context.services.ticker, self._context.services.registry
+        registry.follow(self._end_with_kind)
+        self._end_with_kind()
         try:
             async with opened as events:
                 if page is not None:
@@ -92,12 +98,19 @@ class Stream:
         except interface.WatcherTooSlow:
             return
         finally:
+            registry.unfollow(self._end_with_kind)
             ticker.drop(self)
+
+    def _end_with_kind(self) -> None:
+        """A kind that is gone, or is another now, has no more events: the client asks again, and learns what there is."""
+        if not self._context.services.registry.serves(self._context.kind):
+            self._end = self._clock.monotonic()
+            self._ring()
 
     async def _initial(self, page: interface.Page, *, marks_end: bool) -> AsyncGenerator[Any, None]:
         records = [record for record in page.records if self._is_selected(record)]
         for start in range(0, len(records), _CHUNK):
-            yield [self.render.record(record) for record in records[start : start + _CHUNK]]
+            yield await self.render.records(records[start : start + _CHUNK])
         if marks_end and self._wants_bookmarks:
             yield self.render.bookmark(page.revision, ends_initial=True)
 
@@ -111,7 +124,7 @@ class Stream:
             batch = await self._next_batch(iterator)
             if batch is None:
                 return
-            if batch and (chunk := self._selected(batch)):
+            if batch and (chosen := self._selected(batch)) and (chunk := await self.render.events(chosen)):
                 yield chunk
             now = self._clock.monotonic()
             if now >= next_bookmark or now >= self._end:
@@ -146,18 +159,10 @@ class Stream:
         finally:
             self._task = None
 
-    def _selected(self, batch: Sequence[interface.Event]) -> list[Any]:
-        render = self.render.event
-        out: list[Any] = []
+    def _selected(self, batch: Sequence[interface.Event]) -> list[Change]:
         if self._chosen.is_everything:
-            for event in batch:
-                out += render(event, kind_of_change(event))
-            return out
-        for event in batch:
-            seen = self._kind_of_event(event)
-            if seen:
-                out += render(event, seen)
-        return out
+            return [(event, kind_of_change(event)) for event in batch]
+        return [(event, seen) for event in batch if (seen := self._kind_of_event(event))]
 
     def _is_selected(self, record: interface.Record) -> bool:
         return (not self._only_key or record.key == self._only_key) and self._chosen.matches(record)
@@ -186,17 +191,24 @@ class _Objects:
         self._kind = context.kind
         self._decoded = context.services.decoded
 
-    def record(self, record: interface.Record) -> tuple[str, Any]:
-        return "ADDED", orjson.loads(conversion.value(self._kind, record))
+    async def records(self, records: Sequence[interface.Record]) -> Sequence[Any]:
+        return [("ADDED", obj) for obj in await _objects(self._kind, [record.value for record in records])]
 
-    def event(self, event: interface.Event, kind_of_event: bytes) -> Sequence[tuple[str, Any]]:
-        return ((kind_of_event.decode(), self._decoded.get(self._kind, event, kind_of_event)),)
+    async def events(self, changes: Sequence[Change]) -> Sequence[Any]:
+        if self._kind.rules.stored is None:
+            return [(seen.decode(), self._decoded.get(self._kind, event, seen)) for event, seen in changes]
+        found = await _objects(self._kind, [frames.content(*change) for change in changes])
+        return [(seen.decode(), obj) for (_, seen), obj in zip(changes, found, strict=True)]
 
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> Sequence[tuple[str, Any]]:
         return (("BOOKMARK", frames.bookmark_object(self._kind, revision, ends_initial=ends_initial)),)
 
     def error(self, failure: errors.StatusError) -> Sequence[tuple[str, Any]]:
         return (("ERROR", failure.to_json()),)
+
+
+async def _objects(kind: kinds.Kind, stored: Sequence[bytes]) -> list[Any]:
+    return [orjson.loads(data) for data in await conversion.values(kind, stored)]
 
 
 class _Frames:
@@ -212,35 +224,39 @@ class _Bytes(_Frames):
     def __init__(self, context: contexts.Context) -> None:
         self._kind = context.kind
 
-    def record(self, record: interface.Record) -> bytes:
-        return frames.added(record, self._kind)
+    async def records(self, records: Sequence[interface.Record]) -> Sequence[Any]:
+        return [frames.frame(b"ADDED", record.value) for record in records]
 
-    def event(self, event: interface.Event, kind_of_event: bytes) -> frames.Pieces:
-        return frames.pieces(event, kind_of_event)
+    async def events(self, changes: Sequence[Change]) -> Sequence[Any]:
+        out: list[bytes] = []
+        for event, seen in changes:
+            out += frames.pieces(event, seen)
+        return out
 
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:
         return frames.bookmark(self._kind, revision, ends_initial=ends_initial)
 
 
 class _Transformed(_Frames):
-    """Objects in another form, made for each watcher."""
+    """Objects in another form or version, made for each watcher."""
 
     def __init__(self, context: contexts.Context, transform: Callable[[views.Object], views.Object]) -> None:
         self._kind = context.kind
         self._transform = transform
 
-    def record(self, record: interface.Record) -> bytes:
-        return self._frame(b"ADDED", record.value)
+    async def records(self, records: Sequence[interface.Record]) -> Sequence[Any]:
+        found = await _objects(self._kind, [record.value for record in records])
+        return [self._frame(b"ADDED", obj) for obj in found]
 
-    def event(self, event: interface.Event, kind_of_event: bytes) -> frames.Pieces:
-        return (self._frame(kind_of_event, frames.content(event, kind_of_event)),)
+    async def events(self, changes: Sequence[Change]) -> Sequence[Any]:
+        found = await _objects(self._kind, [frames.content(*change) for change in changes])
+        return [self._frame(seen, obj) for (_, seen), obj in zip(changes, found, strict=True)]
 
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:
         made = orjson.loads(frames.bookmark(self._kind, revision, ends_initial=ends_initial))
-        return frames.frame(b"BOOKMARK", orjson.dumps(self._transform(made["object"])))
+        return self._frame(b"BOOKMARK", made["object"])
 
-    def _frame(self, kind_of_event: bytes, data: bytes) -> bytes:
-        obj = orjson.loads(conversion.served(self._kind, data))
+    def _frame(self, kind_of_event: bytes, obj: Any) -> bytes:
         return frames.frame(kind_of_event, orjson.dumps(self._transform(obj)))
 
 
@@ -256,7 +272,7 @@ def _renderer(context: contexts.Context, form: negotiate.Form) -> _Objects | _By
         raise negotiate.not_acceptable(("application/json", "application/json;stream=watch"))
     if context.request.takes_objects:
         return _Objects(context)
-    if conversion.is_converted(context.kind):
+    if context.kind.rules.stored is not None:
         return _Transformed(context, lambda obj: obj)
     return _Bytes(context)
 

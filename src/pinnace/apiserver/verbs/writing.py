@@ -107,11 +107,11 @@ async def _insert(context: contexts.Context, obj: Object, options: query.WriteOp
         key = kinds.storage_key(kind, context.namespace, metadata["name"])
         if options.dry_run:
             if services.store.get(key) is None:
-                return conversion.encode_dry(kind, obj)
+                return conversion.encode_dry(obj)
         else:
             try:
                 record = await put(services, kind, key, obj)
-                return conversion.value(kind, record)
+                return await conversion.value(kind, record.value)
             except interface.KeyExists:
                 pass
         if not is_generated:
@@ -134,8 +134,8 @@ async def put(
 ) -> interface.Record:
     """Store `obj` as new (`revision` None) or in the place of that revision. Watchers in this process may be handed `obj` itself: it must
     hold nothing but what JSON holds, and nobody may change it from now on. Raises KeyExists, RevisionMismatch, KeyMissing."""
-    value = conversion.encode(kind, obj)
-    if not conversion.is_converted(kind):
+    value = await conversion.encode(kind, obj)
+    if kind.rules.stored is None:
         services.decoded.offer(key, value, obj)
     try:
         if revision is None:
@@ -165,10 +165,10 @@ async def update(
     """
     for _ in range(_UPDATE_ATTEMPTS):
         record = context.record()
-        old = conversion.parse(context.kind, record)
-        new = make(conversion.parse(context.kind, record) if retries else old)
+        old = await conversion.parse(context.kind, record)
+        new = make(await conversion.parse(context.kind, record) if retries else old)
         if new is None:
-            return Written(conversion.value(context.kind, record))
+            return Written(await conversion.value(context.kind, record.value))
         named_version = new["metadata"].get("resourceVersion") or ""
         _check_preconditions(context, record, new, old, named_version)
         try:
@@ -220,16 +220,16 @@ async def _replace(
         context.warnings += kind.rules.warnings(new, old, context.subresource)
         await services.admission.validate(attributes)
         if is_unchanged(new, old):
-            return Written(conversion.value(kind, record))
+            return Written(await conversion.value(kind, record.value))
         if options.dry_run:
-            return Written(conversion.encode_dry(kind, new, record.mod_revision))
+            return Written(conversion.encode_dry(new, record.mod_revision))
         if is_finished(kind, new, old):
             event = await services.store.delete(record.key, record.mod_revision)
             landed = True
-            return Written(conversion.last_value(kind, event))
+            return Written(await conversion.value(kind, event.last_value))
         written = await put(services, kind, record.key, new, record.mod_revision)
         landed = True
-        return Written(conversion.value(kind, written))
+        return Written(await conversion.value(kind, written.value))
     finally:
         await attributes.settle(landed=landed)
 
@@ -311,7 +311,7 @@ def _track_new(context: contexts.Context, obj: Object, options: query.WriteOptio
         found: list[Object] = _track(context, None, obj, options)["metadata"].get("managedFields") or []
         return found
 
-    key = (kind.group, kind.version, kind.kind, manager)
+    key = (context.services.registry.generation, kind.group, kind.version, kind.kind, manager)
     entries = context.services.fields_of_new.get(key, memo.content(obj), compute)
     if entries:
         now = clock.rfc3339(context.services.clock.now())
