@@ -7,6 +7,8 @@ from typing import Any
 from pinnace.api import errors, kinds
 from pinnace.apiserver import settings, users
 from pinnace.apiserver.admission import chain
+from pinnace.apiserver.authz import attributes as authz
+from pinnace.apiserver.authz import authorizer
 from pinnace.apiserver.http import documents, frames
 from pinnace.apiserver.http import query as queries
 from pinnace.apiserver.keepers import ticker
@@ -25,6 +27,7 @@ class Services:
     objects: objects.Objects
     clock: clock.Clock
     settings: settings.Settings
+    authorizer: authorizer.Authorizer
     admission: chain.Chain
     rng: random.Random
     ticker: ticker.Ticker
@@ -48,6 +51,8 @@ class Context:
     tail: str = ""
     """Of the path, after `proxy/`."""
     user: users.UserInfo = dataclasses.field(default_factory=users.anonymous)
+    asked: authz.Attributes = dataclasses.field(default=authz.Attributes(""))
+    """What was authorised."""
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -70,6 +75,10 @@ class Context:
         if found is None:
             raise self.not_found()
         return found
+
+    def require(self, verb: str) -> None:
+        """That the user may do `verb` too to what the request names: what it turns out to need beyond its own verb. Raises 403."""
+        self.services.authorizer.require(self.user, self.asked._replace(verb=verb))
 
     def not_found(self) -> errors.StatusError:
         return errors.not_found(self.kind.group, self.kind.plural, self.name)

@@ -57,6 +57,7 @@ class ApiServer:
             objects=stored,
             clock=time,
             settings=options,
+            authorizer=self.authorizer,
             admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses, bookings),
             rng=rng,
             ticker=ticker.Ticker(time),
@@ -167,6 +168,7 @@ class ApiServer:
             subresource=match.subresource,
             tail=match.tail,
             user=user,
+            asked=match.attributes,
             warnings=warnings,
         )
         if context.kind.rules.deprecation:

@@ -17,7 +17,11 @@ from pinnace.store import interface
 
 Object = dict[str, Any]
 
-MOST_REMEMBERED = 50_000
+MOST_REMEMBERED = 20_000
+LONGEST_REMEMBERED = 512
+"""Characters of a question and of who asks it: anybody may ask anything, and what is remembered stays below some 20 MB."""
+# A name that no object has and no rule can list.
+_ANY_NAME = "/"
 
 RESOURCES = (resources.CLUSTER_ROLES, resources.CLUSTER_ROLE_BINDINGS, resources.ROLES, resources.ROLE_BINDINGS)
 
@@ -138,17 +142,22 @@ class Index:
             self._by_subject.setdefault((key[0], subject), set()).add(key)
 
     def decide(self, user: users.UserInfo, asked: authz.Attributes) -> Decision:
-        """Remembered without the name: a rule that names no objects allows all of them."""
-        nameless = asked._replace(name="") if asked.name else asked
-        memory = (user.name, user.groups, nameless)
+        """What rules that name no objects allow is remembered for all names together."""
+        found = self._remember(user, asked._replace(name=_ANY_NAME))
+        if found.is_allowed:
+            return found
+        return self._decide(user, asked) if asked.name else self._remember(user, asked)
+
+    def _remember(self, user: users.UserInfo, asked: authz.Attributes) -> Decision:
+        memory = (user.name, user.groups, asked)
         found = self._remembered.get(memory)
         if found is None:
-            if len(self._remembered) >= MOST_REMEMBERED:
-                self._remembered.clear()
-            found = self._remembered[memory] = self._decide(user, nameless)
-        if found.is_allowed or not asked.name:
-            return found
-        return self._decide(user, asked)
+            found = self._decide(user, asked)
+            if sum(map(len, (user.name, *user.groups, *asked))) <= LONGEST_REMEMBERED:
+                if len(self._remembered) >= MOST_REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[memory] = found
+        return found
 
     def _decide(self, user: users.UserInfo, asked: authz.Attributes) -> Decision:
         for binding, subject, granted in self._granted(user, asked.namespace):

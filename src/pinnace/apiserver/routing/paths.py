@@ -40,6 +40,11 @@ def parse(path: str) -> ResourcePath | None:
     return _resource(group, version, rest)
 
 
+def is_name(text: str) -> bool:
+    """Whether `text` can stand as the name in a path: what cannot names nothing, and nobody is authorised by it."""
+    return text not in (".", "..") and "/" not in text and "%" not in text
+
+
 def _with_tail(group: str, version: str, rest: list[str]) -> ResourcePath | None:
     """A path that ends in a slash: one more slash matters only to what is proxied."""
     found = _resource(group, version, rest)

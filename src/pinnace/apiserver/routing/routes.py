@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from pinnace.api import errors, kinds
+from pinnace.api import errors, kinds, selectors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.http import query, respond
@@ -133,7 +133,7 @@ class Kinds:
         if found is None:
             return None
         kind = self._registry.by_path(found.group, found.version, found.plural)
-        if kind is None or not _fits(kind, found):
+        if kind is None or not _fits(kind, found) or (found.is_watch and found.subresource):
             if (found.group, found.version) not in self._installed:
                 return None
             verb = _METHOD_VERBS.get(method, "get")
@@ -146,6 +146,8 @@ class Kinds:
 
     def _route(self, kind: kinds.Kind, found: paths.ResourcePath, method: str, options: query.Query) -> Route:
         method = "GET" if method == "HEAD" else method
+        if found.is_watch and method != "GET":
+            return _refused("watch")
         place = Place(kind.group, kind.plural, found.subresource, bool(found.name) and not found.subresource)
         special = self._special.get(place)
         if found.subresource:
@@ -209,14 +211,14 @@ def _attributes(verb: str, found: paths.ResourcePath, name: str) -> authz.Attrib
 
 
 def _selected_name(verb: str, options: query.Query) -> str:
-    """A list or watch of one name is authorised like a request for it."""
+    """A list or watch of one name is authorised like a request for it; the name is read as the filter reads it."""
     if verb not in ("list", "watch", "deletecollection") or not options.values:
         return ""
-    for term in options.text("fieldSelector").split(","):
-        field, separator, value = term.partition("=")
-        if separator and field == "metadata.name":
-            return value.removeprefix("=")
-    return ""
+    try:
+        name = selectors.FieldSelector.parse(options.text("fieldSelector")).required_value("metadata.name")
+    except ValueError:
+        return ""  # Refused once it is known who asks.
+    return name if name and paths.is_name(name) else ""
 
 
 async def _no_page(_: contexts.Context) -> messages.Answer:

@@ -45,6 +45,15 @@ class Filter:
         return [record for record in records if self.fields.matches(envelope.fields(self.kind, record))]
 
 
+def _of_one_name(fields: selectors.FieldSelector, name: str) -> selectors.FieldSelector:
+    """A path that ends in a name (`/watch/…/pods/a`) is about that object and no other: what was authorised is what is shown."""
+    if not name:
+        return fields
+    if not fields.is_everything and fields.required_value("metadata.name") != name:
+        raise errors.bad_request("fieldSelector metadata.name doesn't match requested name")
+    return selectors.FieldSelector((selectors.FieldRequirement("metadata.name", "=", name), *fields.requirements))
+
+
 def parse(context: contexts.Context, options: query.Query | None = None) -> Filter:
     """Raises 400."""
     options = options or context.query
@@ -56,4 +65,5 @@ def parse(context: contexts.Context, options: query.Query | None = None) -> Filt
         fields = selectors.FieldSelector.parse(options.text("fieldSelector")).renamed(context.kind.rules.fields.name)
     except ValueError as error:
         raise errors.bad_request(str(error)) from None
+    fields = _of_one_name(fields, context.name)
     return Filter(context.kind, labels, fields, fields.required_value("metadata.name") or "")

@@ -108,6 +108,7 @@ async def _apply(context: contexts.Context, data: bytes, options: query.WriteOpt
                 )
             if config["metadata"].get("resourceVersion") or config["metadata"].get("uid"):
                 raise context.conflict(errors.OBJECT_MODIFIED)
+            context.require("create")
             obj = _applied(context, None, config, options)
             return await writing.create(context, obj, options, tracks_fields=False)
         except errors.StatusError as error:

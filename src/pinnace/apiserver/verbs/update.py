@@ -14,6 +14,7 @@ async def update(context: contexts.Context) -> messages.Answer:
     if context.services.store.get(context.key) is None and may_create(context):
         if first["metadata"].get("resourceVersion"):
             raise context.not_found()
+        context.require("create")
         written = await writing.create(context, first, options)
         return views.written(context, written.value, 201)
     ready = [first]
