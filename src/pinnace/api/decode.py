@@ -1,7 +1,7 @@
 """From bytes to an object of its kind, and back.
 
-`decode` is called once for every write. Well-formed input costs one parse and one walk of compiled predicates (`clean`); anything
-else takes the thorough road (`repair`). Every error is a 400 `StatusError` in upstream's words; nothing else is raised.
+`decode` is called once for every write. Well-formed input costs one parse and one walk of compiled predicates (`decode_strict`); anything
+else takes the thorough road (`decode_lenient`). Every error is a 400 `StatusError` in upstream's words; nothing else is raised.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from pinnace.api import clean, errors, kinds, protobuf, repair, yaml_input
+from pinnace.api import decode_lenient, decode_strict, errors, kinds, protobuf, yaml_input
 from pinnace.api import schema as schemas
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
@@ -43,7 +43,7 @@ def decode(
     )
     try:
         if not kind.schema.is_typed and field_validation != "Ignore":
-            complaints = (*complaints, *repair.duplicates(raw))
+            complaints = (*complaints, *decode_lenient.duplicates(raw))
         return convert(raw, kind, field_validation=field_validation, complaints=complaints)
     except RecursionError:
         raise errors.bad_request(TOO_DEEP) from None
@@ -60,12 +60,12 @@ def convert(
     if not isinstance(raw, dict):
         raise errors.bad_request(
             f"the object provided is unrecognized (must be of type {kind.kind}): couldn't get version/kind; json parse error: "
-            f"json: cannot unmarshal {repair.shown(raw, is_number=False)} into Go value of type "
+            f"json: cannot unmarshal {decode_lenient.shown(raw, is_number=False)} into Go value of type "
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
         )
     _check_kind(raw, kind)
     schema = kind.schema
-    if not complaints and not isinstance(raw, repair.Duplicates) and clean.is_clean(schema, raw):
+    if not complaints and not isinstance(raw, decode_lenient.Duplicates) and decode_strict.is_clean(schema, raw):
         return Decoded(raw)
     return _repaired(raw, kind, schema, field_validation, complaints)
 
@@ -86,7 +86,7 @@ def parse(
             # What cannot be written again cannot be stored: the writer's limit of depth is lower than the reader's.
             left = orjson.dumps(value)
             if look_for_duplicates and may_have_duplicates(data, left):
-                value = json.loads(data, object_pairs_hook=repair.from_pairs)
+                value = json.loads(data, object_pairs_hook=decode_lenient.from_pairs)
     except protobuf.ProtobufError as error:
         raise _unrecognized(data, expected, str(error)) from None
     except yaml_input.YamlError as error:
@@ -113,9 +113,9 @@ def _names(data: bytes) -> int:
 
 def pruned(obj: kinds.Object, schema: schemas.Schema) -> kinds.Object:
     """`obj` without what `schema` does not know; what is inside may be that of `obj` itself."""
-    if clean.is_clean(schema, obj):
+    if decode_strict.is_clean(schema, obj):
         return obj
-    made: kinds.Object = repair.Walk(is_typed=schema.is_typed).run(schema, obj)
+    made: kinds.Object = decode_lenient.Walk(is_typed=schema.is_typed).run(schema, obj)
     return made
 
 
@@ -136,7 +136,7 @@ def _check_kind(raw: dict[str, Any], kind: kinds.Kind) -> None:
         wrong = "apiVersion" if not isinstance(api_version, str) else "kind"
         raise errors.bad_request(
             f"the object provided is unrecognized (must be of type {kind.kind}): couldn't get version/kind; json parse error: "
-            f"json: cannot unmarshal {repair.shown(raw[wrong], is_number=False)} into Go struct field .{wrong} of type string"
+            f"json: cannot unmarshal {decode_lenient.shown(raw[wrong], is_number=False)} into Go struct field .{wrong} of type string"
         )
     group, _, version = api_version.rpartition("/")
     is_known = kinds.is_known(group, version, name)
@@ -163,11 +163,11 @@ def _repaired(
     field_validation: FieldValidation,
     complaints: tuple[str, ...],
 ) -> Decoded:
-    walk = repair.Walk(is_typed=schema.is_typed)
+    walk = decode_lenient.Walk(is_typed=schema.is_typed)
     prefix = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
     try:
         made = walk.run(schema, raw)
-    except repair.Mismatch as error:
+    except decode_lenient.Mismatch as error:
         raise errors.bad_request(prefix + str(error)) from None
     made["apiVersion"], made["kind"] = kind.api_version, kind.kind
     # Of a custom resource the parser tells what is there twice, then pruning what is unknown, sorted.

@@ -17,7 +17,7 @@ def of(spec: Fields) -> str:
     requests: dict[str, int] = {}
     limits: dict[str, int] = {}
     all_limited = True
-    for container in (*spec.get("initContainers", ()), *spec.get("containers", ())):
+    for container in (*spec.get("initContainers", ()), *(spec.get("containers") or ())):
         resources = container.get("resources") or {}
         own_limits = _amounts(resources, "limits")
         _add(requests, _amounts(resources, "requests"))

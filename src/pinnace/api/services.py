@@ -45,9 +45,9 @@ def carry_over(new: Fields, old: Fields) -> None:
             if name not in new and name in old:
                 new[name] = old[name]
     if needs_node_port(old) and needs_node_port(new):
-        known = {(port.get("protocol"), port.get("port")): port.get("nodePort") for port in old.get("ports", ())}
-        taken = {(port.get("protocol"), port["nodePort"]) for port in new.get("ports", ()) if port.get("nodePort")}
-        for port in new.get("ports", ()):
+        known = {(port.get("protocol"), port.get("port")): port.get("nodePort") for port in old.get("ports") or ()}
+        taken = {(port.get("protocol"), port["nodePort"]) for port in new.get("ports") or () if port.get("nodePort")}
+        for port in new.get("ports") or ():
             number = known.get((port.get("protocol"), port.get("port")))
             if not port.get("nodePort") and number and (port.get("protocol"), number) not in taken:
                 port["nodePort"] = number
@@ -87,9 +87,9 @@ def _drop_type_dependent(new: Fields, old: Fields) -> None:
             if new.get(name) == old.get(name):
                 new.pop(name, None)
     if needs_node_port(old) and not needs_node_port(new):
-        before = [port.get("nodePort") for port in old.get("ports", ())]
-        if [port.get("nodePort") for port in new.get("ports", ())] == before:
-            for port in new.get("ports", ()):
+        before = [port.get("nodePort") for port in old.get("ports") or ()]
+        if [port.get("nodePort") for port in new.get("ports") or ()] == before:
+            for port in new.get("ports") or ():
                 port.pop("nodePort", None)
     if (
         needs_health_check_port(old)

@@ -88,7 +88,7 @@ def entries(service: Object, slices: Iterable[Object], node_name: str) -> Entrie
     external = _external_addresses(service)
     found: dict[Front, Backends] = {}
     slices = list(slices)
-    for port in spec.get("ports", ()):
+    for port in spec.get("ports") or ():
         name = port.get("protocol", "TCP")
         protocol, number = PROTOCOLS[name], port["port"]
         endpoints = usable_endpoints(slices, port.get("name", ""), name, node_name)

@@ -102,7 +102,7 @@ def required(labels: Mapping[str, str], affinity: Mapping[str, Any] | None) -> N
 
 def parse_terms(selector: Mapping[str, Any]) -> tuple[Term, ...]:
     """A core/v1 NodeSelector."""
-    return tuple(_term(term) for term in selector.get("nodeSelectorTerms", ()))
+    return tuple(_term(term) for term in selector.get("nodeSelectorTerms") or ())
 
 
 def parse_term(preference: Mapping[str, Any]) -> NodeSelector:

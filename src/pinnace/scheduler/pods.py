@@ -308,7 +308,7 @@ def _total(spec: Mapping[str, Any], amounts: Any) -> Resources:
             _add(beside, wanted)
             _raise_to(starting, beside)
     running = sidecars
-    for container in spec.get("containers", ()):
+    for container in spec.get("containers") or ():
         _add(running, amounts(container))
     _raise_to(running, starting)
     return running
@@ -341,7 +341,7 @@ def amount(name: str, text: Any) -> int:
 
 
 def _containers(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return [*spec.get("initContainers", ()), *spec.get("containers", ())]
+    return [*spec.get("initContainers", ()), *(spec.get("containers") or ())]
 
 
 def _host_ports(spec: Mapping[str, Any]) -> tuple[HostPort, ...]:
@@ -349,8 +349,8 @@ def _host_ports(spec: Mapping[str, Any]) -> tuple[HostPort, ...]:
     lasting = [c for c in spec.get("initContainers", ()) if c.get("restartPolicy") == "Always"]
     return tuple(
         HostPort(port.get("protocol") or "TCP", int(port["hostPort"]), port.get("hostIP") or "0.0.0.0")  # noqa: S104
-        for container in [*lasting, *spec.get("containers", ())]
-        for port in container.get("ports", ())
+        for container in [*lasting, *(spec.get("containers") or ())]
+        for port in container.get("ports") or ()
         if port.get("hostPort")
     )
 

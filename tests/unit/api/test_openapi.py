@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from pinnace.api import custom, errors, kinds, openapi
-from pinnace.api import protobuf as proto
 from pinnace.api.openapi import protobuf
+from pinnace.api.protobuf import reading
 
 REGISTRY = kinds.builtin()
 GROUP_VERSIONS = sorted({kind.api_version for kind in REGISTRY.all()})
@@ -57,7 +57,7 @@ def test_the_protobuf_form_says_the_same_as_the_json() -> None:
     """Read back by field number: paths (8), definitions (9), a name (1) and a schema (2) of each, its description (4)."""
 
     def fields(data: bytes, number: int) -> list[bytes]:
-        return [value for found, value in proto._entries(data) if found == number and isinstance(value, bytes)]
+        return [value for found, value in reading.entries(data) if found == number and isinstance(value, bytes)]
 
     data = openapi.v2_document(REGISTRY.all())
     document = orjson.loads(data)

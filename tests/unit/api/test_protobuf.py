@@ -2,13 +2,21 @@
 
 import base64
 import contextlib
+import copy
+import random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.api import random_objects
 
-from pinnace.api import decode, kinds, protobuf
+from pinnace.api import decode, kinds, omitempty, protobuf, strategy
+from pinnace.api.protobuf import fields
+
+VALUES = {*omitempty.VALUES, "apis.meta.v1.FieldsV1"}
+KINDS = kinds.builtin(previews=True).all()
 
 
 def varint(value: int) -> bytes:
@@ -78,7 +86,7 @@ METADATA = field(1, field(1, "a") + field(11, field(1, "app") + field(2, "web"))
 )
 def test_an_object_reads_as_its_json(api_version: str, kind: str, raw: bytes, expected: dict[str, Any]) -> None:
     found = protobuf.parse(envelope(api_version, kind, raw))
-    metadata = {"name": "a", "labels": {"app": "web"}, "creationTimestamp": None}
+    metadata = {"name": "a", "labels": {"app": "web"}}
     assert found == {"apiVersion": api_version, "kind": kind, "metadata": metadata, **expected}
 
 
@@ -115,3 +123,109 @@ def test_no_bytes_raise_anything_else(raw: bytes) -> None:
     for data in (raw, protobuf.MAGIC + raw, envelope("v1", "Pod", raw)):
         with contextlib.suppress(protobuf.ProtobufError):
             protobuf.parse(data)
+
+
+def by_name(kind: kinds.Kind) -> str:
+    return f"{kind.api_version}.{kind.kind}"
+
+
+def canonical(kind: kinds.Kind, data: bytes, content_type: decode.ContentType = "json") -> dict[str, Any]:
+    """What is stored of a body."""
+    obj = decode.decode(data, kind, field_validation="Strict", content_type=content_type).obj
+    omitempty.complete(kind.definition, obj)
+    return obj
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=by_name)
+def test_an_object_is_the_same_in_json_and_in_protobuf(kind: kinds.Kind) -> None:
+    rng = random.Random(kind.kind)
+    for _ in range(10):
+        sent = random_objects.of_kind(kind, rng)
+        as_json = canonical(kind, orjson.dumps(sent))
+        assert canonical(kind, protobuf.encode(sent), "protobuf") == as_json
+        # What is stored survives the way through either form, and is written as what was sent.
+        assert canonical(kind, orjson.dumps(as_json)) == as_json
+        assert canonical(kind, protobuf.encode(as_json), "protobuf") == as_json
+        assert protobuf.encode(as_json) == protobuf.encode(sent)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=by_name)
+def test_zero_values_are_absent_for_defaults_and_validation_too(kind: kinds.Kind) -> None:
+    """A Go client's protobuf holds the zero of everything that it did not set; its JSON does not."""
+    rng = random.Random(kind.kind)
+    for _ in range(10):
+        sent = random_objects.of_kind(kind, rng)
+        found = []
+        for content_type, data in (("json", orjson.dumps(sparse(kind, sent))), ("protobuf", protobuf.encode(sent))):
+            obj = decode.decode(data, kind, content_type=content_type).obj
+            kind.rules.defaults(obj)
+            omitempty.complete(kind.definition, obj)
+            causes = strategy.validate_create(kind, copy.deepcopy(obj))
+            # Maps, and the values in the texts, are gone through in the order in which they came.
+            found.append((obj, sorted((cause.field, cause.reason) for cause in causes)))
+        assert found[0] == found[1]
+
+
+def sparse(kind: kinds.Kind, obj: dict[str, Any]) -> dict[str, Any]:
+    """`obj` without the zero values of all that is neither pointer nor struct: as people write JSON."""
+    message = fields.of_definition(kind.definition)
+    assert message is not None
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], **_sparse(message, obj)}
+
+
+def _sparse(message: str, obj: dict[str, Any]) -> dict[str, Any]:
+    made = {}
+    for name, field in fields.flat(message):
+        value = obj.get(name)
+        is_struct = bool(field.message) and field.message not in VALUES and "JSON" not in field.message
+        if is_struct and not field.form and (value is not None or not field.is_pointer):
+            made[name] = _sparse(field.message, value or {})
+        elif value in (None, 0, [], {}) or (value == "" and field.scalar == "s"):
+            if field.is_pointer and value is not None:
+                made[name] = value
+        elif is_struct and field.form == "*":
+            made[name] = [_sparse(field.message, one) if isinstance(one, dict) else one for one in value]
+        elif is_struct and field.form == "%":
+            made[name] = {k: _sparse(field.message, v) if isinstance(v, dict) else v for k, v in value.items()}
+        else:
+            made[name] = value
+    return made
+
+
+def test_a_port_without_protocol_is_a_tcp_port() -> None:
+    kind = kinds.builtin().by_kind("", "v1", "Endpoints")
+    assert kind is not None
+    subset = field(1, field(1, "10.0.0.1")) + field(3, field(1, "") + field(2, 80) + field(3, ""))
+    found = decode.decode(envelope("v1", "Endpoints", METADATA + field(2, subset)), kind, content_type="protobuf").obj
+    kind.rules.defaults(found)
+    assert found["subsets"] == [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80, "protocol": "TCP"}]}]
+
+
+def test_times_have_four_digits_of_year() -> None:
+    kind = kinds.builtin().by_kind("coordination.k8s.io", "v1", "Lease")
+    assert kind is not None
+    zero = (1 << 64) - 62135596800
+    spec = field(3, field(1, zero) + field(2, 2000)) + field(4, field(1, zero + 5) + field(2, 0))
+    data = envelope("coordination.k8s.io/v1", "Lease", METADATA + field(2, spec))
+    found = decode.decode(data, kind, content_type="protobuf").obj
+    assert found["spec"] == {"acquireTime": "0001-01-01T00:00:00.000002Z", "renewTime": "0001-01-01T00:00:05.000000Z"}
+
+
+def test_a_list_holds_its_items_without_their_envelopes() -> None:
+    items = [{"metadata": {"name": name}, "data": {"k": "v"}} for name in ("a", "b")]
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap"}
+    whole = protobuf.encode(
+        {"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "5"}, "items": items}
+    )
+    metadata = field(1, "") + field(2, "5") + field(3, "")
+    raw = [protobuf.message("v1", "ConfigMap", {**config_map, **item}) for item in items]
+    assert (
+        whole
+        == envelope("v1", "ConfigMapList", field(1, metadata) + field(2, raw[0]) + field(2, raw[1])) + b"\x1a\0\x22\0"
+    )
+
+
+def test_a_watch_event_says_its_length_first() -> None:
+    inner = protobuf.encode({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}})
+    frame = protobuf.watch_frame(b"ADDED", inner)
+    assert frame == len(frame[4:]).to_bytes(4, "big") + field(1, "ADDED") + field(2, field(1, inner))

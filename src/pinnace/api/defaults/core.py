@@ -17,8 +17,8 @@ def pod(obj: Object) -> None:
     spec.setdefault("enableServiceLinks", True)
     if spec.get("hostNetwork"):
         for container in pods.containers(spec):
-            for port in container.get("ports", ()):
-                if not port.get("hostPort") and "containerPort" in port:
+            for port in container.get("ports") or ():
+                if not port.get("hostPort") and port.get("containerPort"):
                     port["hostPort"] = port["containerPort"]
     pods.spec(spec)
 
@@ -46,9 +46,9 @@ def service(obj: Object) -> None:
     spec.setdefault("sessionAffinity", "None")
     _session_affinity(spec)
     spec.setdefault("type", "ClusterIP")
-    for port in spec.get("ports", ()):
+    for port in spec.get("ports") or ():
         port.setdefault("protocol", "TCP")
-        if port.get("targetPort") in (None, 0, "") and "port" in port:
+        if port.get("targetPort") in (None, 0, "") and port.get("port"):
             port["targetPort"] = port["port"]
     is_external = spec["type"] in ("LoadBalancer", "NodePort") or (
         spec["type"] == "ClusterIP" and bool(spec.get("externalIPs"))
@@ -108,7 +108,7 @@ def persistent_volume_claim(obj: Object) -> None:
 
 def endpoints(obj: Object) -> None:
     for subset in obj.get("subsets", ()):
-        for port in subset.get("ports", ()):
+        for port in subset.get("ports") or ():
             port.setdefault("protocol", "TCP")
 
 
@@ -133,7 +133,7 @@ def secret(obj: Object) -> None:
 
 
 def limit_range(obj: Object) -> None:
-    for item in obj.setdefault("spec", {}).get("limits", ()):
+    for item in obj.setdefault("spec", {}).get("limits") or ():
         if item.get("type") == "Container":
             _container_limits(item)
         for name in ("min", "max", "default", "defaultRequest", "maxLimitRequestRatio"):

@@ -45,7 +45,7 @@ def service_account(pod: Fields) -> None:
 
 def containers(pod: Fields) -> Iterator[Fields]:
     yield from pod.get("initContainers", ())
-    yield from pod.get("containers", ())
+    yield from pod.get("containers") or ()
 
 
 def resource_list(owner: Fields, name: str) -> None:
@@ -67,7 +67,7 @@ def _container(container: Fields) -> None:
     container.setdefault("imagePullPolicy", pull_policy(container.get("image", "")))
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
-    for port in container.get("ports", ()):
+    for port in container.get("ports") or ():
         port.setdefault("protocol", "TCP")
     for variable in container.get("env", ()):
         _field_references((variable.get("valueFrom") or {},))
@@ -116,7 +116,7 @@ def volume_source(volume: Fields) -> None:
         if name in volume:
             volume[name].setdefault("defaultMode", FILE_MODE)
     _field_references(volume.get("downwardAPI", {}).get("items", ()))
-    for source in volume.get("projected", {}).get("sources", ()):
+    for source in volume.get("projected", {}).get("sources") or ():
         _field_references(source.get("downwardAPI", {}).get("items", ()))
         if "serviceAccountToken" in source:
             source["serviceAccountToken"].setdefault("expirationSeconds", 3600)

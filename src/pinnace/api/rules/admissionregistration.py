@@ -26,7 +26,7 @@ def _webhook(webhook: Object) -> None:
     webhook.setdefault("namespaceSelector", {})
     webhook.setdefault("objectSelector", {})
     webhook.setdefault("timeoutSeconds", 10)
-    for rule in webhook.get("rules", ()):
+    for rule in webhook.get("rules") or ():
         rule.setdefault("scope", "*")
     service = webhook.get("clientConfig", {}).get("service")
     if service is not None:
@@ -60,7 +60,7 @@ def _match_resources(match: Object | None) -> None:
     match.setdefault("matchPolicy", "Equivalent")
     match.setdefault("namespaceSelector", {})
     match.setdefault("objectSelector", {})
-    for rule in (*match.get("resourceRules", ()), *match.get("excludeResourceRules", ())):
+    for rule in (*(match.get("resourceRules") or ()), *match.get("excludeResourceRules", ())):
         rule.setdefault("scope", "*")
 
 

@@ -15,7 +15,7 @@ def _defaults(obj: Object) -> None:
     if kind and not names.get("listKind"):
         names["listKind"] = kind + "List"
     conversion = spec.setdefault("conversion", {})
-    conversion.setdefault("strategy", "None")
+    conversion["strategy"] = conversion.get("strategy") or "None"
     service = (conversion.get("webhook") or {}).get("clientConfig", {}).get("service")
     if service is not None:
         service.setdefault("port", 443)

@@ -23,9 +23,9 @@ def _job_defaults(obj: Object) -> None:
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
     policy = spec.get("podFailurePolicy")
-    for rule in (policy or {}).get("rules", ()):
+    for rule in (policy or {}).get("rules") or ():
         for pattern in rule.get("onPodConditions", ()):
-            pattern.setdefault("status", "True")
+            pattern["status"] = pattern.get("status") or "True"
     spec.setdefault("podReplacementPolicy", "TerminatingOrFailed" if policy is None else "Failed")
     pods.template(spec)
 

@@ -8,7 +8,8 @@ Object = base.Object
 
 
 def _flow_schema_defaults(obj: Object) -> None:
-    obj.setdefault("spec", {}).setdefault("matchingPrecedence", 1000)
+    spec = obj.setdefault("spec", {})
+    spec["matchingPrecedence"] = spec.get("matchingPrecedence") or 1000
 
 
 FLOW_SCHEMA = base.Rules(
@@ -35,7 +36,7 @@ def _priority_level_defaults(obj: Object) -> None:
         queuing = limited.get("limitResponse", {}).get("queuing")
         if queuing is not None:
             for name, value in (("handSize", 8), ("queues", 64), ("queueLengthLimit", 50)):
-                queuing.setdefault(name, value)
+                queuing[name] = queuing.get(name) or value
 
 
 PRIORITY_LEVEL = base.Rules(

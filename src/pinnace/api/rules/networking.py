@@ -13,7 +13,7 @@ def _network_policy_defaults(obj: Object) -> None:
     # Upstream's podSelector is no pointer: absent means every pod, and is printed so.
     spec.setdefault("podSelector", {})
     for rule in (*spec.get("ingress", ()), *spec.get("egress", ())):
-        for port in rule.get("ports", ()):
+        for port in rule.get("ports") or ():
             port.setdefault("protocol", "TCP")
     if not spec.get("policyTypes"):
         spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]

@@ -13,7 +13,7 @@ def _binding_defaults(obj: Object) -> None:
     role = obj.setdefault("roleRef", {})
     if not role.get("apiGroup"):
         role["apiGroup"] = rbac.GROUP
-    for subject in obj.get("subjects", ()):
+    for subject in obj.get("subjects") or ():
         if subject.get("kind") in ("User", "Group") and not subject.get("apiGroup"):
             subject["apiGroup"] = rbac.GROUP
 

@@ -18,7 +18,7 @@ def _claim_template_defaults(obj: Object) -> None:
 
 
 def _claim_spec(spec: Object) -> None:
-    for request in spec.get("devices", {}).get("requests", ()):
+    for request in spec.get("devices", {}).get("requests") or ():
         exact = request.get("exactly")
         for wanted in (*((exact,) if exact is not None else ()), *request.get("firstAvailable", ())):
             wanted.setdefault("allocationMode", "ExactCount")

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import errors, repair
+from pinnace.api import decode_lenient, errors
 from pinnace.api.validation import field
 
 _OPERATION_FIELDS = frozenset(("op", "path", "from", "value"))
@@ -23,7 +23,7 @@ _KINDS = {"string": "string", "bool": "bool", "number": "int64", "array": "slice
 def complaints(change: Any, *, is_json_patch: bool) -> tuple[str, ...]:
     """Of the patch itself, before it is applied: names given twice; for a JSON patch, unknown ones of its operations too."""
     if not is_json_patch:
-        return tuple(repair.duplicates(change))
+        return tuple(decode_lenient.duplicates(change))
     found: list[str] = []
     for index, operation in enumerate(change if isinstance(change, list) else ()):
         if isinstance(operation, dict):
@@ -33,13 +33,13 @@ def complaints(change: Any, *, is_json_patch: bool) -> tuple[str, ...]:
 
 def _of_operation(operation: dict[str, Any], path: str) -> list[str]:
     found, seen = [], set()
-    for name, value in operation.pairs if isinstance(operation, repair.Duplicates) else operation.items():
+    for name, value in operation.pairs if isinstance(operation, decode_lenient.Duplicates) else operation.items():
         if name in seen:
             found.append(f'duplicate field "{path}.{name}"')
         elif name not in _OPERATION_FIELDS:
             found.append(f'unknown field "{path}.{name}"')
         seen.add(name)
-        found += repair.duplicates(value, f"{path}.{name}")
+        found += decode_lenient.duplicates(value, f"{path}.{name}")
     return found
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from pinnace.api import decode, errors, managed_fields, repair
+from pinnace.api import decode, decode_lenient, errors, managed_fields
 from pinnace.api.patch import json_patch, merge, strategic
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import bodies, negotiate, patch_errors, query, views
@@ -59,7 +59,7 @@ def _parsed(data: bytes, media: str, options: query.WriteOptions) -> _Change:
     except errors.StatusError as error:
         raise errors.bad_request(f"error decoding patch: {error.message}") from None
     complaints = patch_errors.complaints(found, is_json_patch=media == JSON) if is_checked else ()
-    return _Change(media, repair.plain(found) if complaints else found, complaints)
+    return _Change(media, decode_lenient.plain(found) if complaints else found, complaints)
 
 
 def _patched(context: contexts.Context, change: _Change, old: Object, options: query.WriteOptions) -> Object:

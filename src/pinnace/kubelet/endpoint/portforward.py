@@ -56,7 +56,7 @@ def serve(
 
 def ports_of(values: Mapping[str, Sequence[str]]) -> list[int]:
     """From a query: `ports` (PodPortForwardOptions) or `port` (the kubelet's), repeated or separated by commas. Raises ValueError."""
-    texts = [*values.get("ports", ()), *values.get("port", ())]
+    texts = [*(values.get("ports") or ()), *values.get("port", ())]
     if not texts:
         raise ValueError('query parameter "ports" is required')
     ports = []

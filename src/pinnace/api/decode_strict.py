@@ -1,8 +1,8 @@
-"""The decoder's fast path: is this value already exactly what would be stored?
+"""The decoder's strict road, and its fast one: is this value already exactly what would be stored?
 
 For each schema one compiled predicate: True says that a value has no unknown field, no null, no wrong type, nothing that is
 written in another than its canonical form, and no empty value that disappears. Most input is like that; whatever is not takes
-the thorough road (`repair`), which says why or puts it right. A predicate never says True where `repair` would change
+the thorough road (`decode_lenient`), which says why or puts it right. A predicate never says True where `decode_lenient` would change
 something or complain (a property that the tests hold).
 """
 
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pinnace.api import omitted, quantity
+from pinnace.api import omitempty, quantity, times
 from pinnace.api import schema as schemas
 
 Predicate = Callable[[Any], bool]
@@ -58,7 +58,6 @@ def _compile(schema: schemas.Schema) -> Predicate:
 
 
 def _struct(schema: schemas.Schema) -> Predicate:
-    owner = schema.name.rpartition(".")[2]
     fields: dict[str, Predicate] = {}
     unknown: Predicate | None = _is_anything if schema.preserve_unknown else None
 
@@ -67,7 +66,7 @@ def _struct(schema: schemas.Schema) -> Predicate:
         if value.__class__ is not dict:
             return False
         if not fields:
-            _fill_fields(schema, owner, fields)
+            _fill_fields(schema, fields)
         for key, item in value.items():
             check = fields.get(key, unknown)
             if check is None or not check(item):
@@ -77,10 +76,13 @@ def _struct(schema: schemas.Schema) -> Predicate:
     return clean
 
 
-def _fill_fields(schema: schemas.Schema, owner: str, fields: dict[str, Predicate]) -> None:
+def _fill_fields(schema: schemas.Schema, fields: dict[str, Predicate]) -> None:
+    vanishing, nullable = omitempty.vanishing(schema.name), omitempty.nullable(schema.name)
     for name, item in schema.properties.items():
         check = predicate(item)
-        if omitted.disappears(owner, name, item, name in schema.required):
+        if name in nullable:
+            check = _or_null(check)
+        elif name in vanishing:
             check = _is_full_text if check is _is_text else _truthy(check)
         fields[name] = check
 
@@ -90,6 +92,13 @@ def _truthy(check: Predicate) -> Predicate:
         return bool(value) and check(value)
 
     return full
+
+
+def _or_null(check: Predicate) -> Predicate:
+    def clean(value: Any) -> bool:
+        return value is None or check(value)
+
+    return clean
 
 
 def _map(values: schemas.Schema) -> Predicate:
@@ -146,7 +155,7 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return value.__class__ is float or value.__class__ is int
+    return value.__class__ is int or (value.__class__ is float and not value.is_integer())
 
 
 def _is_object(value: Any) -> bool:
@@ -194,7 +203,7 @@ def _is_moment(value: str) -> bool:
         datetime.datetime.fromisoformat(value)
     except ValueError:
         return False
-    return True
+    return times.shown(value) is not None
 
 
 def _is_base64(value: Any) -> bool:

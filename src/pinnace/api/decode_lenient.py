@@ -1,6 +1,6 @@
-"""The decoder's thorough road: finds every unknown and duplicate field, the first wrong type, and puts values into canonical form.
+"""The decoder's lenient road: finds every unknown and duplicate field, the first wrong type, and puts values into canonical form.
 
-Taken only when `clean` says no. Follows Go's decoder: null is absence, names are case-sensitive, a value of the wrong type ends
+Taken only when `decode_strict` says no. Follows Go's decoder: null is absence, names are case-sensitive, a value of the wrong type ends
 it with the words `json: cannot unmarshal string into Go struct field …`.
 """
 
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pinnace.api import clean, omitted, quantity
+from pinnace.api import decode_strict, omitempty, quantity, times
 from pinnace.api import schema as schemas
 
 MAX_STRICT_ERRORS = 100
@@ -142,6 +142,7 @@ class Walk:
         owner = schema.name.rpartition(".")[2]
         out: dict[str, Any] = {}
         seen: set[str] = set()
+        vanishing = omitempty.vanishing(schema.name)
         for name, item in _pairs(value):
             field = schema.properties.get(name)
             inner = place.field(owner, name)
@@ -155,7 +156,7 @@ class Walk:
                 self._complain(f'duplicate field "{inner.path}"')
             seen.add(name)
             made = _ABSENT if item is None and not field.nullable else self._value(field, item, inner)
-            if made is _ABSENT or (not made and omitted.disappears(owner, name, field, name in schema.required)):
+            if made is _ABSENT or (made is None and not field.nullable) or (not made and name in vanishing):
                 out.pop(name, None)
             else:
                 out[name] = made
@@ -184,8 +185,10 @@ class Walk:
         return self._value(schema, value, place)
 
     def _scalar(self, schema: schemas.Schema, value: Any, place: Place) -> Any:
-        if clean.predicate(schema)(value):
+        if decode_strict.predicate(schema)(value):
             return value
+        if schema.type == "number" and isinstance(value, float):
+            return omitempty.number(value)
         if not self._is_typed:
             return value
         match schema.format:
@@ -286,20 +289,20 @@ def _quantity(value: Any) -> str:
         raise Mismatch(str(error)) from None
 
 
-def _time(value: str) -> str:
+def _time(value: str) -> str | None:
     if not value:
         raise Mismatch(_time_wrong(value, _TIME_LAYOUT, _TIME_PARTS))
     match = re.fullmatch(r"(.{19})(?:[.,]\d+)?(Z|[+-]\d\d:\d\d)", value, re.ASCII)
     if match is None:
         raise Mismatch(_time_wrong(value, _TIME_LAYOUT, _TIME_PARTS))
-    return _moment(match[1] + match[2], value, _TIME_LAYOUT).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return times.shown(times.text(_moment(match[1] + match[2], value, _TIME_LAYOUT)))
 
 
-def _micro_time(value: str) -> str:
+def _micro_time(value: str) -> str | None:
     parts = (*_TIME_PARTS, (r"\.\d{6}", ".000000"))
     if re.fullmatch(r".{19}\.\d{6}(Z|[+-]\d\d:\d\d)", value, re.ASCII) is None:
         raise Mismatch(_time_wrong(value, _MICRO_LAYOUT, parts))
-    return _moment(value, value, _MICRO_LAYOUT).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return times.shown(times.micro_text(_moment(value, value, _MICRO_LAYOUT)))
 
 
 def _moment(text: str, value: str, layout: str) -> datetime.datetime:
