@@ -20,7 +20,7 @@ from pinnace.client import cache
 from pinnace.dns import cluster_view, server
 from pinnace.kernel import namespaces, nftables
 from pinnace.kit import clock
-from pinnace.net import rules
+from pinnace.net import host_ports, rules
 from pinnace.proxy import loop
 
 SERVICES = 10_000
@@ -37,6 +37,8 @@ Object = dict[str, Any]
 
 class Store(cache.Cache):
     """An informer that is told what happens."""
+
+    is_synced = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +110,8 @@ async def _proxy() -> dict[str, Any]:
     def make(table: str) -> Written:
         return Written(loop.dataplane.Kernel.open(table), wake)
 
-    proxy = loop.Proxy(services, slices, PRIVATE.table, "node", clock.SystemClock(), make)  # type: ignore[arg-type]
+    here = loop.Node("node", PRIVATE.table)
+    proxy = loop.Proxy(services, slices, host_ports.HostPorts(), here, clock.SystemClock(), make)  # type: ignore[arg-type]
     worst = [0.0]
     watching = asyncio.create_task(_watch_loop(worst))
     began = time.perf_counter()
@@ -171,7 +174,7 @@ def _serve_names(ready: Any, stop: Any, answers: Any) -> None:
     async def main() -> None:
         services, slices = Store(), Store()
         slices.add_index(cluster_view.BY_SERVICE, loop.service_of_slice)
-        view = cluster_view.ClusterView(services, slices)  # type: ignore[arg-type]
+        view = cluster_view.ClusterView(services, slices, Store())  # type: ignore[arg-type]
         for index in range(NAMES):
             services.put(service(index))
         names = server.DnsServer("cluster.local", view, [], random.Random(0))

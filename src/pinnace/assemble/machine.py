@@ -12,15 +12,18 @@ def engine(where: places.Places, cluster: settings.Cluster, time: clock.Clock) -
     return engines.Engine(where.engine, where.run, cluster.cgroup, time)
 
 
-def network(where: places.Places, cluster: settings.Cluster, node_range: ipaddress.IPv4Network) -> bridge.Settings:
-    table = rules.TableSettings(
+def table(cluster: settings.Cluster) -> rules.TableSettings:
+    return rules.TableSettings(
         cluster.table,
         cluster.bridge,
         ipaddress.IPv4Network(cluster.pod_cidr),
         ipaddress.IPv4Network(cluster.service_cidr),
+        reserved_ports=(cluster.port, cluster.kubelet_port),
     )
+
+
+def network(where: places.Places, cluster: settings.Cluster, node_range: ipaddress.IPv4Network) -> bridge.Settings:
     return bridge.Settings(
-        table,
         node_range,
         ipaddress.IPv4Address(cluster.cluster_dns),
         where.network_state,

@@ -6,6 +6,7 @@ Runs in a mount namespace of its own (see docs/architecture.md), entered before 
 """
 
 import contextlib
+import functools
 import ipaddress
 import logging
 import pathlib
@@ -22,7 +23,8 @@ from pinnace.kit import backoff, clock, tasks
 from pinnace.kubelet import agent
 from pinnace.kubelet import settings as kubelet_settings
 from pinnace.kubelet.endpoint import server
-from pinnace.net import bridge
+from pinnace.net import base_table, bridge, host_ports
+from pinnace.proxy import claims, plan
 from pinnace.proxy import loop as proxy
 from pinnace.web import server as web_server
 from pinnace.web import tls
@@ -41,7 +43,11 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     dns_api = connect.over_tls(where.pki, cluster.url, "dns", user_agent="coredns")
     engine = machine.engine(where, cluster, time)
     await engine.open()
-    network = bridge.BridgeNetwork(machine.network(where, cluster, await pod_range(api, cluster, time)))
+    table = base_table.BaseTable(machine.table(cluster))
+    ports_of_pods = host_ports.HostPorts()
+    node_range = await pod_range(api, cluster, time)
+    await table.open()
+    network = bridge.BridgeNetwork(machine.network(where, cluster, node_range), table, ports_of_pods, time)
     await network.open()
     recorder = events.EventRecorder(api, "kubelet", time, host=cluster.node_name)
     volumes_api = connect.over_tls(where.pki, cluster.url, "volumes", user_agent="kubelet")
@@ -54,7 +60,8 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
     figures: web_server.HttpServer | None = None
     try:
         async with tasks.Supervisor(time) as supervisor:
-            names = start_services(supervisor, proxy_api, dns_api, cluster, time)
+            supervisor.start("rules of the network", functools.partial(table.watch, time))
+            names = start_services(supervisor, proxy_api, dns_api, table, ports_of_pods, cluster, time)
             figures = web_server.HttpServer(figures_endpoint.handler(names.expose), time=time)
             await names.start(cluster.cluster_dns, dns.PORT)
             await start_figures(figures, cluster)
@@ -76,6 +83,7 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
         await control.stop(STOP_SECONDS)
         await engine.close()
         await network.close()
+        await table.close()
         await volumes_api.close()
         await dns_api.close()
         await proxy_api.close()
@@ -131,6 +139,8 @@ def start_services(
     supervisor: tasks.Supervisor,
     api: client.Client,
     dns_api: client.Client,
+    table: base_table.BaseTable,
+    ports_of_pods: host_ports.HostPorts,
     cluster: settings.Cluster,
     time: clock.Clock,
 ) -> dns.DnsServer:
@@ -142,7 +152,9 @@ def start_services(
     slices.add_index(proxy.BY_SERVICE, proxy.service_of_slice)
     namespaces_known = informer.Informer(dns_api, resources.NAMESPACES, time)
     view = cluster_view.ClusterView(services, slices, namespaces_known)
-    rules_loop = proxy.Proxy(services, slices, cluster.table, cluster.node_name, time)
+    here = proxy.Node(cluster.node_name, cluster.table, reserved_fronts(cluster))
+    rules_loop = proxy.Proxy(services, slices, ports_of_pods, here, time)
+    table.on_restored(rules_loop.write_anew)
     supervisor.start("services informer", services.run)
     supervisor.start("endpoint slices informer", slices.run)
     supervisor.start("namespaces informer", namespaces_known.run)
@@ -157,6 +169,14 @@ async def start_figures(figures: web_server.HttpServer, cluster: settings.Cluste
         await figures.start(cluster.cluster_dns, figures_endpoint.PORT)
     except OSError as error:
         log.warning("the figures of the DNS server are not served: %s", error)
+
+
+def reserved_fronts(cluster: settings.Cluster) -> claims.Reserved:
+    return claims.Reserved(
+        ranges=(ipaddress.IPv4Network(cluster.pod_cidr), ipaddress.IPv4Network(cluster.service_cidr)),
+        node_addresses=frozenset({cluster.node_ip}),
+        node_ports=frozenset((plan.PROTOCOLS["TCP"], port) for port in (cluster.port, cluster.kubelet_port)),
+    )
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import sys
 from pinnace.assemble import machine, places, process, settings
 from pinnace.kernel import cgroups, namespaces
 from pinnace.kit import clock
-from pinnace.net import bridge
+from pinnace.net import base_table, bridge, host_ports
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,13 @@ async def tear_down(where: places.Places, cluster: settings.Cluster) -> None:
     for sandbox in await engine.list_sandboxes():
         await engine.remove_sandbox(sandbox.id)
     await engine.close()
-    network = bridge.BridgeNetwork(machine.network(where, cluster, ipaddress.IPv4Network(cluster.pod_cidr)))
+    table = base_table.BaseTable(machine.table(cluster))
+    whole_range = ipaddress.IPv4Network(cluster.pod_cidr)
+    network = bridge.BridgeNetwork(machine.network(where, cluster, whole_range), table, host_ports.HostPorts(), time)
     await network.purge()
     await network.close()
+    await table.purge()
+    await table.close()
     cgroups.Cgroups.discover().remove(cluster.cgroup)
 
 

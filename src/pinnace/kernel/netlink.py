@@ -22,6 +22,8 @@ _HEADER = struct.Struct("=IHHII")
 _FAMILY = struct.Struct("!BBH")
 _ATTRIBUTE = struct.Struct("=HH")
 _HEADERS_BYTES = _HEADER.size + _FAMILY.size
+FAMILY_BYTES = _FAMILY.size
+"""Between an answer's header and its attributes."""
 
 
 def attribute(kind: int, payload: bytes) -> bytes:

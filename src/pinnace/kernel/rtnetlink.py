@@ -1,4 +1,4 @@
-"""Links, addresses and routes over rtnetlink (linux/rtnetlink.h, linux/if_link.h), several requests in one message to the kernel.
+"""Links, addresses, routes and neighbours over rtnetlink (linux/rtnetlink.h, linux/if_link.h), several requests in one message to the kernel.
 
 Links are named, not numbered, wherever the kernel allows it: no look-up whose answer grows with the number of links.
 """
@@ -13,17 +13,26 @@ from collections.abc import Sequence
 from pinnace.kernel import netlink
 
 _PROTOCOL = 0
-_NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _NEW_ROUTE = 16, 17, 18, 20, 24
+_NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _NEW_ROUTE, _NEW_NEIGHBOUR, _DELETE_NEIGHBOUR = (
+    16,
+    17,
+    18,
+    20,
+    24,
+    28,
+    29,
+)
 _REPLACE, _EXCLUSIVE = 0x100, 0x200
 _UP = 0x1
 LOOPBACK = 1
 """The index of every namespace's own `lo`."""
 
 # Attributes of links, of their kind, of a bridge's port, of addresses and routes.
-_ADDRESS, _NAME, _MTU, _MASTER, _INFO, _NAMESPACE = 1, 3, 4, 10, 18, 28
+_ADDRESS, _NAME, _MTU, _MASTER, _INFO, _GROUP, _NAMESPACE = 1, 3, 4, 10, 18, 27, 28
 _KIND, _DATA, _PORT_KIND, _PORT_DATA = 1, 2, 4, 5
 _PEER = 1
 _PORT_HAIRPIN = 4
+_PORT_LEARNING, _PORT_UNICAST_FLOOD, _PORT_MULTICAST_FLOOD, _PORT_BROADCAST_FLOOD = 8, 9, 27, 30
 _INTERFACE_ADDRESS, _INTERFACE_LOCAL = 1, 2
 _DESTINATION, _OUT, _GATEWAY, _PREFERRED_SOURCE = 1, 4, 5, 7
 
@@ -31,6 +40,10 @@ _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS_HEADER = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_NEIGHBOUR_ADDRESS, _NEIGHBOUR_LINK_ADDRESS = 1, 2
+_STATIC, _PERMANENT, _OF_MASTER = 0x40, 0x80, 0x04
+_BRIDGE = 7
 _MAIN_TABLE, _BOOT, _UNICAST = 254, 3, 1
 _SCOPE_GLOBAL, _SCOPE_LINK = 0, 253
 
@@ -39,26 +52,56 @@ Request = tuple[int, int, bytes]
 
 
 def new_bridge(name: str, mac: str) -> Request:
-    body = _link() + _name(name) + netlink.attribute(_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+    body = _link() + _name(name) + netlink.attribute(_ADDRESS, _mac(mac))
     kind = netlink.nested(_INFO, netlink.attribute(_KIND, b"bridge"))
     return _NEW_LINK, netlink.CREATE | _EXCLUSIVE, body + kind
 
 
-def new_veth(name: str, bridge: int, peer: str, peer_namespace: int, mtu: int) -> Request:
-    """A pair: one end up on the bridge (an index), the other in the namespace that a descriptor names."""
+def new_veth(name: str, bridge: int, peer: str, peer_namespace: int, mtu: int, *, peer_mac: str, group: int) -> Request:
+    """A pair: one end up on the bridge (an index), in a group of links; the other, with that link address, in the namespace that a
+    descriptor names."""
     size = netlink.attribute(_MTU, struct.pack("=I", mtu))
-    there = _link() + _name(peer) + size + netlink.attribute(_NAMESPACE, struct.pack("=I", peer_namespace))
+    there = _link() + _name(peer) + size + netlink.attribute(_ADDRESS, _mac(peer_mac))
+    there += netlink.attribute(_NAMESPACE, struct.pack("=I", peer_namespace))
     kind = netlink.nested(
         _INFO, netlink.attribute(_KIND, b"veth"), netlink.nested(_DATA, netlink.attribute(_PEER, there))
     )
-    master = netlink.attribute(_MASTER, struct.pack("=I", bridge))
-    return _NEW_LINK, netlink.CREATE | _EXCLUSIVE, _link(up=True) + _name(name) + size + kind + master
+    owners = netlink.attribute(_MASTER, struct.pack("=I", bridge)) + netlink.attribute(_GROUP, struct.pack("=I", group))
+    return _NEW_LINK, netlink.CREATE | _EXCLUSIVE, _link(up=True) + _name(name) + size + kind + owners
 
 
-def hairpin(name: str) -> Request:
-    """The bridge may send what it got through this port back through it."""
-    on = netlink.nested(_PORT_DATA, netlink.attribute(_PORT_HAIRPIN, b"\1"))
-    return _NEW_LINK, 0, _link() + _name(name) + netlink.nested(_INFO, netlink.attribute(_PORT_KIND, b"bridge"), on)
+def closed_port(name: str) -> Request:
+    """The bridge learns nothing from this port and sends there only what is for an address that it was told of (`set_forwarding`). It may send
+    what it got through this port back through it."""
+    switches = {
+        _PORT_HAIRPIN: b"\1",
+        _PORT_LEARNING: b"\0",
+        _PORT_UNICAST_FLOOD: b"\0",
+        _PORT_MULTICAST_FLOOD: b"\0",
+        _PORT_BROADCAST_FLOOD: b"\0",
+    }
+    port = netlink.nested(_PORT_DATA, *(netlink.attribute(kind, value) for kind, value in switches.items()))
+    return _NEW_LINK, 0, _link() + _name(name) + netlink.nested(_INFO, netlink.attribute(_PORT_KIND, b"bridge"), port)
+
+
+def set_forwarding(port: int, mac: str) -> Request:
+    """The bridge sends what is for this link address through this port (an index), whatever arrives elsewhere. It goes with the port."""
+    body = _NEIGHBOUR.pack(_BRIDGE, port, _STATIC, _OF_MASTER, 0)
+    return _NEW_NEIGHBOUR, netlink.CREATE | _REPLACE, body + netlink.attribute(_NEIGHBOUR_LINK_ADDRESS, _mac(mac))
+
+
+def set_neighbour(index: int, address: ipaddress.IPv4Address, mac: str) -> Request:
+    """Who has the address on this link, whatever anybody says there."""
+    body = _NEIGHBOUR.pack(socket.AF_INET, index, _PERMANENT, 0, 0)
+    body += netlink.attribute(_NEIGHBOUR_ADDRESS, address.packed) + netlink.attribute(
+        _NEIGHBOUR_LINK_ADDRESS, _mac(mac)
+    )
+    return _NEW_NEIGHBOUR, netlink.CREATE | _REPLACE, body
+
+
+def delete_neighbour(index: int, address: ipaddress.IPv4Address) -> Request:
+    body = _NEIGHBOUR.pack(socket.AF_INET, index, 0, 0, 0)
+    return _DELETE_NEIGHBOUR, 0, body + netlink.attribute(_NEIGHBOUR_ADDRESS, address.packed)
 
 
 def set_up(index: int, mtu: int = 0) -> Request:
@@ -154,6 +197,10 @@ def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
 def _link(index: int = 0, *, up: bool = False) -> bytes:
     flags = _UP if up else 0
     return _LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags)
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
 
 
 def _name(name: str) -> bytes:

@@ -1,8 +1,9 @@
 """Pods on a bridge: the real `PodNetwork`, through netlink alone.
 
 Each pod has a /32 and a route through the gateway, so that all its traffic is routed by the host even towards pods on the same bridge: every packet
-passes the cluster's nftables table, in both directions. (Ports are not isolated from each other: where the machine hands bridged packets to the
-IP hooks, net.bridge.bridge-nf-call-iptables, a translated packet is forwarded by the bridge itself.)
+passes the cluster's nftables table, in both directions. The bridge learns nothing from pods and floods nothing to them: which link address is
+behind which port, and which address belongs to which link address, is written when a pod is attached, on both sides. `guard` drops what a pod
+sends under another name.
 
 State (which sandbox has which address) is one small file, written before the kernel is changed; what the kernel has is found again by the
 interfaces' names, which derive from the sandbox ids.
@@ -10,6 +11,7 @@ interfaces' names, which derive from the sandbox ids.
 
 import asyncio
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import ipaddress
@@ -20,15 +22,12 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pinnace.kernel import conntrack, namespaces, nftables, rtnetlink
-from pinnace.kit import files
-from pinnace.net import interface, ipam, rules
+from pinnace.kernel import elements, namespaces, nftables, rtnetlink
+from pinnace.kit import clock, files
+from pinnace.net import base_table, guard, interface, ipam, rules
+from pinnace.net import host_ports as claims
 
 T = TypeVar("T")
-
-GATEWAY_MAC = "0a:58:0a:2a:00:01"
-"""The same on every bridge: pods keep a valid neighbour entry when the bridge is made anew."""
-
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,6 @@ REMOVALS = 8
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    table: rules.TableSettings
     node_range: ipaddress.IPv4Network
     """The node's own part of the pod range."""
     dns_address: ipaddress.IPv4Address
@@ -53,33 +51,51 @@ class Settings:
 class BridgeNetwork:
     """One thread owns the netlink sockets and the state; calls are queued to it in order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, owner: base_table.BaseTable, host_ports: claims.HostPorts, time: clock.Clock
+    ) -> None:
+        """`owner` is open before this is; it is told what to write again when its tables were made anew."""
         self._settings = settings
+        self._owner = owner
+        self._table = owner.settings
+        self._claims = host_ports
+        self._clock = time
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="network")
         # The kernel takes tens of milliseconds to remove a link, most of them waiting: others go on meanwhile.
         self._removals = concurrent.futures.ThreadPoolExecutor(REMOVALS, thread_name_prefix="link removal")
         self._attached: dict[str, interface.Attachment] = {}
-        self._host_ports: dict[str, tuple[interface.HostPort, ...]] = {}
+        self._host_ports: dict[str, claims.Claim] = {}
         self._last: ipaddress.IPv4Address | None = None
         self._links: rtnetlink.Links | None = None
-        self._nft: nftables.Nftables | None = None
-        self._connections: conntrack.Connections | None = None
+        self._writer: elements.Writer | None = None
         self._bridge_index = 0
         self._mtu = settings.mtu
 
     async def open(self) -> None:
         await self._run(self._open)
+        for sandbox_id, claim in self._host_ports.items():
+            self._claims.put(sandbox_id, claim)
+        self._owner.on_restored(self.restore)
+
+    async def restore(self) -> None:
+        """Write every element again, whatever is there. Raises NftablesError."""
+        await self._run(self._write_elements)
 
     async def attach(
         self, sandbox_id: str, network_namespace: pathlib.Path, host_ports: tuple[interface.HostPort, ...] = ()
     ) -> interface.Attachment:
-        return await self._run(self._attach, sandbox_id, network_namespace, host_ports)
+        attachment = await self._run(self._attach, sandbox_id, network_namespace, host_ports)
+        claim = self._host_ports.get(sandbox_id)
+        if claim is not None:
+            self._claims.put(sandbox_id, claim)
+        return attachment
 
     async def detach(self, sandbox_id: str) -> None:
         # Asked in the thread: behind an attachment of the same sandbox that may be on its way.
         attachment = await self._run(self._attached.get, sandbox_id)
         if attachment is None:
             return
+        self._claims.drop(sandbox_id)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._removals, _delete_link, attachment.interface)
         # Only now: whoever is interrupted in between finds the link again by what is remembered.
@@ -110,15 +126,19 @@ class BridgeNetwork:
 
     def _open(self) -> None:
         self._links = rtnetlink.Links()
-        self._nft = nftables.Nftables()
+        self._writer = elements.Writer()
         self._load()
         _write_sysctl("net/ipv4/ip_forward", "1")
         self._mtu = self._settings.mtu or rtnetlink.default_mtu()
         self._bridge_index = self._ensure_bridge()
-        self._connections = conntrack.Connections()
-        table = self._settings.table
-        hairpin = rules.hairpin(table.table, self._settings.node_range)
-        self._nft.run(rules.base_table(table) + hairpin + self._host_ports_text())
+        self._write_elements()
+
+    def _write_elements(self) -> None:
+        assert self._writer is not None
+        name = self._table.table
+        self._writer.write(name, rules.hairpin(self._settings.node_range))
+        if self._owner.guards:
+            self._writer.write(name, guard.all_members(self._attached), elements.BRIDGE)
 
     @property
     def _kernel(self) -> rtnetlink.Links:
@@ -127,16 +147,16 @@ class BridgeNetwork:
         return self._links
 
     def _check(self) -> None:
-        if self._kernel.find(self._settings.table.bridge) is None:
+        if self._kernel.find(self._table.bridge) is None:
             raise interface.NetworkError(
-                f"the bridge {self._settings.table.bridge} is gone; `pinnace down` and `pinnace up` make it anew"
+                f"the bridge {self._table.bridge} is gone; `pinnace down` and `pinnace up` make it anew"
             )
 
     def _ensure_bridge(self) -> int:
-        links, name = self._kernel, self._settings.table.bridge
+        links, name = self._kernel, self._table.bridge
         index = links.find(name)
         if index is None:
-            links.change(rtnetlink.new_bridge(name, GATEWAY_MAC))
+            links.change(rtnetlink.new_bridge(name, guard.GATEWAY_MAC))
             index = links.find(name)
             assert index is not None
         links.change(
@@ -147,6 +167,9 @@ class BridgeNetwork:
         self._speak_as_node(index)
         # A pod's packet to another pod enters and leaves through the bridge: without this the host would tell pods to talk directly.
         _write_sysctl(f"net/ipv4/conf/{name}/send_redirects", "0")
+        # There is no IPv6 in the cluster: the host believes no pod that says it is a router.
+        if pathlib.Path("/proc/sys/net/ipv6").exists():
+            _write_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
         # Node ports are reachable at 127.0.0.1 too; the answer of such a connection comes from the bridge.
         _write_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
         return index
@@ -172,16 +195,14 @@ class BridgeNetwork:
         if present is not None and self._kernel.find(present.interface) is not None:
             return present
         address = present.address if present else self._next_address()
-        attachment = interface.Attachment(
-            sandbox_id, address, 32, ipam.gateway(self._settings.node_range), _interface_name(sandbox_id)
-        )
+        gateway = ipam.gateway(self._settings.node_range)
+        attachment = interface.Attachment(sandbox_id, (address,), (gateway,), _interface_name(sandbox_id))
         self._attached[sandbox_id] = attachment
         if host_ports:
-            self._host_ports[sandbox_id] = host_ports
+            self._host_ports[sandbox_id] = claims.Claim(address, host_ports, clock.rfc3339(self._clock.now()))
         self._save()
         try:
             self._wire(attachment, namespace)
-            self._write_host_ports(attachment, host_ports)
         except (nftables.NftablesError, OSError) as error:
             _delete_link(attachment.interface)
             self._forget(sandbox_id)
@@ -194,67 +215,64 @@ class BridgeNetwork:
         return self._last
 
     def _wire(self, attachment: interface.Attachment, namespace: pathlib.Path) -> None:
+        name, mac = attachment.interface, guard.mac_of(attachment.address)
+        group = guard.group_of(self._table.table)
+        self._admit(attachment, is_in=True)
         handle = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._kernel.change(
-                rtnetlink.new_veth(attachment.interface, self._bridge_index, "eth0", handle, self._mtu),
+                rtnetlink.new_veth(name, self._bridge_index, "eth0", handle, self._mtu, peer_mac=mac, group=group),
                 # A pod that reaches itself through a Service leaves and enters by the same port.
-                rtnetlink.hairpin(attachment.interface),
+                rtnetlink.closed_port(name),
+                rtnetlink.set_neighbour(self._bridge_index, attachment.address, mac),
             )
+            port = self._kernel.find(name)
+            if port is None:
+                raise FileNotFoundError(f"the link {name} is not there")
+            self._kernel.change(rtnetlink.set_forwarding(port, mac))
             namespaces.run_in_network(namespace, lambda: _configure_inside(attachment))
         finally:
             os.close(handle)
 
+    def _admit(self, attachment: interface.Attachment, *, is_in: bool) -> None:
+        """Let pass what comes from the pod's link under its addresses, or nothing any more. Raises NftablesError."""
+        assert self._writer is not None
+        if not self._owner.guards:
+            return
+        step = elements.Change(guard.MEMBERS, is_add=is_in, elements=[guard.member(attachment)])
+        try:
+            self._writer.write(self._table.table, [step], elements.BRIDGE)
+        except nftables.NftablesError:
+            # Not there, or there already: an attempt that was interrupted. All of them, as they have to be.
+            self._writer.write(self._table.table, guard.all_members(self._attached), elements.BRIDGE)
+
     def _forget(self, sandbox_id: str) -> None:
-        attachment = self._attached.get(sandbox_id)
+        attachment = self._attached.pop(sandbox_id, None)
         if attachment is None:
             return
-        self._write_host_ports(attachment, self._host_ports.pop(sandbox_id, ()))
-        del self._attached[sandbox_id]
+        self._host_ports.pop(sandbox_id, None)
+        try:
+            self._admit(attachment, is_in=False)
+        except nftables.NftablesError as error:
+            # Whoever makes the tables anew writes the elements as they are then.
+            log.warning("the rules still let pass what %s would send: %s", attachment.interface, error)
+        with contextlib.suppress(FileNotFoundError):  # the bridge was made anew meanwhile
+            self._kernel.change(rtnetlink.delete_neighbour(self._bridge_index, attachment.address))
         self._save()
-
-    def _host_ports_text(self) -> str:
-        return rules.host_ports(
-            self._settings.table.table,
-            [
-                (self._attached[sandbox_id].address, port)
-                for sandbox_id, ports in self._host_ports.items()
-                for port in ports
-            ],
-        )
-
-    def _write_host_ports(self, changed: interface.Attachment, ports: tuple[interface.HostPort, ...]) -> None:
-        """All of them: they are few, and what was left by a failure goes with it. `ports` are those that come or go."""
-        if not ports or self._nft is None or self._connections is None:
-            return
-        self._nft.run(self._host_ports_text())
-        numbers = {port.host_port for port in ports if port.protocol == "UDP"}
-        if numbers:
-            # Whoever goes on sending to the port would otherwise go on reaching what was there before: this pod, or the node itself.
-            self._connections.forget(
-                conntrack.UDP,
-                lambda flow: flow.port in numbers and flow.answers_from[0] in (flow.address, changed.address),
-            )
 
     def _close(self) -> None:
         if self._links is not None:
             self._links.close()
             self._links = None
-        if self._nft is not None:
-            self._nft.close()
-            self._nft = None
-        if self._connections is not None:
-            self._connections.close()
-            self._connections = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _purge(self) -> None:
         self._links = self._links or rtnetlink.Links()
         self._load()
         names = [attachment.interface for attachment in self._attached.values()]
-        self._links.delete([*names, self._settings.table.bridge])
-        nft = self._nft or nftables.Nftables()
-        nft.run(rules.delete_table(self._settings.table.table))
-        self._nft = nft
+        self._links.delete([*names, self._table.bridge])
         self._attached.clear()
         self._host_ports.clear()
         self._settings.state_file.unlink(missing_ok=True)
@@ -272,24 +290,27 @@ class BridgeNetwork:
         for sandbox_id, entry in state["sandboxes"].items():
             address = ipaddress.IPv4Address(entry["address"])
             name = _interface_name(sandbox_id)
-            self._attached[sandbox_id] = interface.Attachment(sandbox_id, address, 32, gateway, name)
+            self._attached[sandbox_id] = interface.Attachment(sandbox_id, (address,), (gateway,), name)
             ports = tuple(interface.HostPort(**port) for port in entry["hostPorts"])
             if ports:
-                self._host_ports[sandbox_id] = ports
+                self._host_ports[sandbox_id] = claims.Claim(address, ports, entry.get("since", ""))
 
     def _save(self) -> None:
         state = {
             "last": str(self._last) if self._last else "",
             "sandboxes": {
-                sandbox_id: {
-                    "address": str(attachment.address),
-                    "hostPorts": [dataclasses.asdict(port) for port in self._host_ports.get(sandbox_id, ())],
-                }
+                sandbox_id: {"address": str(attachment.address), **_ports_entry(self._host_ports.get(sandbox_id))}
                 for sandbox_id, attachment in self._attached.items()
             },
         }
         self._settings.state_file.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(self._settings.state_file, json.dumps(state).encode())
+
+
+def _ports_entry(claim: claims.Claim | None) -> dict[str, Any]:
+    if claim is None:
+        return {"hostPorts": []}
+    return {"hostPorts": [dataclasses.asdict(port) for port in claim.ports], "since": claim.since}
 
 
 def _delete_link(name: str) -> None:
@@ -307,12 +328,14 @@ def _configure_inside(attachment: interface.Attachment) -> None:
         index = inside.find("eth0")
         if index is None:
             raise FileNotFoundError("the pod's end of its link is not there")
+        (gateway,) = (each for each in attachment.gateways if isinstance(each, ipaddress.IPv4Address))
         inside.change(
             rtnetlink.set_up(rtnetlink.LOOPBACK),
             rtnetlink.set_up(index),
-            rtnetlink.set_address(index, attachment.address, attachment.prefix_length),
-            rtnetlink.set_route(index, ipaddress.IPv4Network(attachment.gateway)),
-            rtnetlink.set_route(index, ipaddress.IPv4Network("0.0.0.0/0"), attachment.gateway),
+            rtnetlink.set_address(index, attachment.address, 32),
+            rtnetlink.set_neighbour(index, gateway, guard.GATEWAY_MAC),
+            rtnetlink.set_route(index, ipaddress.IPv4Network(gateway)),
+            rtnetlink.set_route(index, ipaddress.IPv4Network("0.0.0.0/0"), gateway),
         )
 
 

@@ -2,7 +2,10 @@
 
 * One bridge and one veth pair per sandbox; an address belongs to one sandbox from `attach` until `detach`, across restarts of the agent.
 * `attach` is idempotent per sandbox id; `detach` of what is not attached returns quietly; what a failed attach began it undoes.
+* What a pod sends under another address than its own reaches nobody; pods reach each other through the host alone.
 * Nothing of other owners is touched: every interface, table and route carries the cluster's own name.
+
+`testing/network_contract` is this in tests. The rules' table is `base_table`'s: it is open before a network is.
 """
 
 import dataclasses
@@ -19,14 +22,23 @@ class NoAddressLeft(NetworkError):
     """Every address of the node's range is in use."""
 
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Attachment:
     sandbox_id: str
-    address: ipaddress.IPv4Address
-    prefix_length: int
-    gateway: ipaddress.IPv4Address
+    addresses: tuple[Address, ...]
+    """At least one; at most one of a family. The first is the pod's `podIP`."""
+    gateways: tuple[Address, ...]
+    """One for each address."""
     interface: str
     """The name of the host's end."""
+
+    @property
+    def address(self) -> ipaddress.IPv4Address:
+        """Of IPv4."""
+        return next(each for each in self.addresses if isinstance(each, ipaddress.IPv4Address))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,13 +52,15 @@ class HostPort:
 
 class PodNetwork(Protocol):
     async def open(self) -> None:
-        """Make (or find again) the bridge, the cluster's table, forwarding and masquerading."""
+        """Make (or find again) what all sandboxes share, and what is remembered of those that are attached."""
         ...
 
     async def attach(
         self, sandbox_id: str, network_namespace: pathlib.Path, host_ports: tuple[HostPort, ...] = ()
     ) -> Attachment:
-        """`eth0` with an address, default route and `lo` up in the namespace. Raises NoAddressLeft, NetworkError."""
+        """`eth0` with an address, default route and `lo` up in the namespace. Raises NoAddressLeft, NetworkError; nothing is attached then.
+
+        `host_ports` are claims: another pod or a Service that was there first keeps the port, until it goes."""
         ...
 
     async def detach(self, sandbox_id: str) -> None: ...

@@ -1,7 +1,8 @@
 """The cluster's nftables table: its fixed chains and what each is for. Pure: returns nft(8) text.
 
-One table per cluster (`ip pinnace-<id>`). What grows with the number of Services or pods is elements of maps and sets; the number of chains
-grows only with the number of *distinct ways to pick* (`Pick`: how many endpoints, masquerade or not, affinity or not).
+One table per cluster (`ip pinnace-<id>`; `base_table` makes it and keeps it). What grows with the number of Services or pods is elements of
+maps and sets; the number of chains grows only with the number of *distinct ways to pick* (`Pick`: how many endpoints, masquerade or not,
+affinity or not).
 
 * `services`  address . protocol . port -> a chain that picks, or `drop`. `nodeports` protocol . port: the same for the node's own addresses;
 * `endpoints` address . protocol . port . mark -> address . port of an endpoint, found by the mark that the chain has picked: at 0, 1, 2 … every
@@ -14,14 +15,16 @@ grows only with the number of *distinct ways to pick* (`Pick`: how many endpoint
 `externalTrafficPolicy: Local`. `refused`: addresses of Services without endpoints. A packet still addressed to the Service range when it comes to be
 forwarded has none either. Both are refused by the filter chains, since a chain that translates cannot.
 
+Host ports of pods are fronts like those of Services: who has which is `pinnace.proxy`'s to say. `reserved`: ports at which the node's own
+servers listen, which nothing takes away from them at any address of the node.
+
 All of it is built so that changing one Service changes elements only.
 """
 
 import dataclasses
 import ipaddress
-from collections.abc import Iterable
 
-from pinnace.net import interface
+from pinnace.kernel import elements
 
 MASQUERADE_MARK = 0x4000
 """Set on connections whose source must be rewritten (upstream's kube-proxy uses the same bit)."""
@@ -33,7 +36,19 @@ AFFINITY_CLIENTS = 1 << 18
 SERVICE_MAPS = ("services", "services_outside", "endpoints", "identities")
 NODE_PORT_MAPS = ("nodeports", "nodeports_outside", "nodeport_endpoints", "nodeport_identities")
 PROXY_MAPS = (*SERVICE_MAPS, *NODE_PORT_MAPS, "refused")
-"""Everything that is the proxy's; `hostports`, `hostports_at` and `hairpin` are the pod network's."""
+"""Everything that is the proxy's; `hairpin` is the pod network's."""
+
+CHAINS = (
+    "translate",
+    "from_outside",
+    "guard",
+    "prerouting",
+    "output",
+    "postrouting",
+    "forward",
+    "local_out",
+)
+"""Those that are always there: of this table, and the one of the table that guards the bridge."""
 
 _SERVICE_KEY = "ip daddr . meta l4proto . th dport"
 _NODE_PORT_KEY = "meta l4proto . th dport"
@@ -47,6 +62,8 @@ class TableSettings:
     pod_cidr: ipaddress.IPv4Network
     """Of the whole cluster."""
     service_cidr: ipaddress.IPv4Network
+    reserved_ports: tuple[int, ...] = ()
+    """TCP ports of servers of the node's own (API, kubelet)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,8 +102,7 @@ def base_table(settings: TableSettings) -> str:
         f"map ip {name} nodeport_identities {{ type {node_port} . mark : mark; }}",
         f"map ip {name} affinity {{ type ipv4_addr . {service} : mark; flags dynamic,timeout; size {AFFINITY_CLIENTS}; }}",
         f"set ip {name} refused {{ type {service}; }}",
-        f"map ip {name} hostports {{ type {node_port} : ipv4_addr . inet_service; }}",
-        f"map ip {name} hostports_at {{ type {service} : ipv4_addr . inet_service; }}",
+        f"set ip {name} reserved {{ type {node_port}; }}",
         f"set ip {name} hairpin {{ type ipv4_addr . ipv4_addr; }}",
         f"chain ip {name} translate",
         f"chain ip {name} from_outside",
@@ -97,9 +113,10 @@ def base_table(settings: TableSettings) -> str:
         f"chain ip {name} forward {{ type filter hook forward priority filter; policy accept; }}",
         f"chain ip {name} local_out {{ type filter hook output priority filter; policy accept; }}",
     ]
-    chains = [line.split()[3] for line in declarations if line.startswith("chain")]
     lines = [f"add table ip {name}", *(f"add {line}" for line in declarations)]
-    lines += [f"flush chain ip {name} {chain}" for chain in chains]
+    lines += [f"flush chain ip {name} {chain}" for chain in CHAINS]
+    lines.append(f"flush set ip {name} reserved")
+    lines += [f"add element ip {name} reserved {{ tcp . {port} }}" for port in settings.reserved_ports]
     lines += [f"add rule ip {name} {rule}" for rule in _rules(settings)]
     return "\n".join(lines) + "\n"
 
@@ -107,6 +124,7 @@ def base_table(settings: TableSettings) -> str:
 def _rules(settings: TableSettings) -> list[str]:
     services, pods, bridge = settings.service_cidr, settings.pod_cidr, settings.bridge
     is_elsewhere = "fib daddr type != local"
+    reserved = f"{_NODE_PORT_KEY} @reserved fib daddr type local return"
     refusals = [
         f"{condition} {answer}"
         for condition in (f"ip daddr {services}", f"{_SERVICE_KEY} @refused")
@@ -115,14 +133,14 @@ def _rules(settings: TableSettings) -> list[str]:
     return [
         # The bridge routes loopback addresses for the sake of node ports at 127.0.0.1: a pod must not use that to reach the node's own servers.
         f'guard iifname "{bridge}" ip daddr 127.0.0.0/8 drop',
+        f"translate {reserved}",
         f"translate {_SERVICE_KEY} vmap @services",
         f"translate {is_elsewhere} return",
         f"translate ip daddr {services} return",
         # Of the loopback range node ports take 127.0.0.1 alone: others are the addresses of local servers (127.0.0.53 …).
         "translate ip daddr 127.0.0.0/8 ip daddr != 127.0.0.1 return",
         f"translate {_NODE_PORT_KEY} vmap @nodeports",
-        f"translate dnat ip to {_SERVICE_KEY} map @hostports_at",
-        f"translate dnat ip to {_NODE_PORT_KEY} map @hostports",
+        f"from_outside {reserved}",
         f"from_outside {_SERVICE_KEY} vmap @services_outside",
         f"from_outside fib daddr type local ip daddr != {services} {_NODE_PORT_KEY} vmap @nodeports_outside",
         f"prerouting ip saddr != {pods} fib saddr type != local jump from_outside",
@@ -160,31 +178,15 @@ def pick_chain(table: str, pick: Pick) -> str:
     return head + "".join(f"add rule ip {table} {pick.chain} {rule}\n" for rule in rules)
 
 
-def hairpin(table: str, node_range: ipaddress.IPv4Network) -> str:
+def hairpin(node_range: ipaddress.IPv4Network) -> list[elements.Change]:
     """A pod that reaches itself through a Service must see another address than its own: every pod of the node, in one set."""
-    pods = ", ".join(f"{address} . {address}" for address in node_range.hosts())
-    return f"flush set ip {table} hairpin\nadd element ip {table} hairpin {{ {pods} }}\n"
+    pods = [(address.packed * 2, b"") for address in node_range.hosts()]
+    return [
+        elements.Change("hairpin", is_add=False, is_flush=True),
+        elements.Change("hairpin", is_add=True, elements=pods),
+    ]
 
 
-def host_ports(table: str, ports: Iterable[tuple[ipaddress.IPv4Address, interface.HostPort]]) -> str:
-    """The host ports of all pods, by the pod's address."""
-    anywhere: dict[str, str] = {}
-    at_address: dict[str, str] = {}
-    for address, port in ports:
-        key, value = f"{port.protocol.lower()} . {port.host_port}", f"{address} . {port.container_port}"
-        if port.host_address in ("", "0.0.0.0", "::"):  # noqa: S104 - every address of the node
-            anywhere[key] = value
-        else:
-            at_address[f"{port.host_address} . {key}"] = value
-    text = ""
-    for name, elements in (("hostports", anywhere), ("hostports_at", at_address)):
-        text += f"flush map ip {table} {name}\n"
-        if elements:
-            shown = ", ".join(f"{key} : {value}" for key, value in elements.items())
-            text += f"add element ip {table} {name} {{ {shown} }}\n"
-    return text
-
-
-def delete_table(table: str) -> str:
+def delete_table(family: str, table: str) -> str:
     """Adding it first makes the deletion of what is not there succeed."""
-    return f"add table ip {table}\ndelete table ip {table}\n"
+    return f"add table {family} {table}\ndelete table {family} {table}\n"

@@ -1,36 +1,49 @@
-"""Keeps the kernel's maps equal to what Services and EndpointSlices say.
+"""Keeps the kernel's maps equal to what Services, EndpointSlices and the host ports of pods say.
 
-In: two informers. Out: one nftables transaction per burst of changes. At the start, and after the kernel has refused a transaction, the maps are
-written anew as a whole (one transaction, so that traffic never meets an empty table); otherwise only elements that differ are touched. What was
-not written stays to be written, however often the kernel refuses. Plans are made and written in a thread, from objects that never change.
+In: two informers and the network's claims. Out: one nftables transaction per burst of changes. At the start, and after the kernel has refused a
+transaction, the maps are written anew as a whole (one transaction, so that traffic never meets an empty table); otherwise only elements that differ
+are touched. What was not written stays to be written, however often the kernel refuses. Plans are made and written in a thread, from objects that
+never change. `claims` decides who has an address and port that several want.
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from pinnace.client import client, informer
-from pinnace.kernel import elements, nftables
+from pinnace.kernel import nftables
 from pinnace.kit import backoff, clock
-from pinnace.net import rules
-from pinnace.proxy import dataplane, plan
+from pinnace.net import difference, host_ports, rules
+from pinnace.proxy import claims, dataplane, plan
 
 log = logging.getLogger(__name__)
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 BY_SERVICE = "service"
+POD = ""
+"""In the place of a namespace: the owner is a pod's sandbox."""
 RETRY = backoff.Backoff(first=0.1, limit=10.0)
 BETWEEN_BREATHS = 500
 """Services whose objects are gathered before other tasks of the loop get their turn."""
 
-Key = tuple[str, str]
-Inputs = tuple[client.Object, Sequence[client.Object]]
+Key = claims.Owner
+Inputs = tuple[client.Object, Sequence[client.Object]] | host_ports.Claim
 
 
 def service_of_slice(piece: client.Object) -> list[str]:
     """The index that the slices' informer needs: `namespace/name` of the Service."""
     name = (piece["metadata"].get("labels") or {}).get(SERVICE_NAME_LABEL)
     return [f"{piece['metadata']['namespace']}/{name}"] if name else []
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Node:
+    """What the rules of this node depend on."""
+
+    name: str
+    table: str
+    reserved: claims.Reserved = dataclasses.field(default_factory=claims.Reserved)
 
 
 class Proxy:
@@ -40,33 +53,38 @@ class Proxy:
         self,
         services: informer.Informer,
         slices: informer.Informer,
-        table: str,
-        node_name: str,
+        pods: host_ports.HostPorts,
+        node: Node,
         time: clock.Clock,
         open_dataplane: Callable[[str], dataplane.Dataplane] = dataplane.Kernel.open,
     ) -> None:
         self._services = services
         self._slices = slices
-        self._table = table
-        self._node_name = node_name
+        self._pods = pods
+        self._node = node
         self._clock = time
         self._open = open_dataplane
-        self._applied: dict[Key, plan.Entries] = {}
+        self._claims = claims.Claims(node.reserved)
         self._picks: frozenset[rules.Pick] = frozenset()
         self._is_known = False
-        """Whether `_applied` and `_picks` are what the kernel has: not at the start, nor after a refusal."""
+        """Whether `_claims` and `_picks` are what the kernel has: not at the start, nor after a refusal."""
         self._dirty: set[Key] = set()
         self._changed = asyncio.Event()
         services.add_handler(self._on_service)
         slices.add_handler(self._on_slice)
+        pods.add_handler(self._on_host_ports)
+
+    async def write_anew(self) -> None:
+        """The next write is of everything: somebody made the table anew. Returns at once."""
+        self._is_known = False
+        self._changed.set()
 
     async def run(self) -> None:
         await self._services.wait_synced()
         await self._slices.wait_synced()
-        plane = await asyncio.to_thread(self._open, self._table)
+        plane = await asyncio.to_thread(self._open, self._node.table)
         failures = 0
-        self._is_known = False
-        self._changed.set()
+        await self.write_anew()
         while True:
             await self._changed.wait()
             try:
@@ -80,28 +98,27 @@ class Proxy:
     async def sync(self, plane: dataplane.Dataplane) -> None:
         """One iteration: bring every Service that changed up to date, in one transaction. Raises NftablesError; everything is then due again."""
         self._changed.clear()
-        if not self._is_known:
-            self._applied, self._picks = {}, frozenset()
+        is_known, self._is_known = self._is_known, True
+        if not is_known:
+            self._claims, self._picks = claims.Claims(self._node.reserved), frozenset()
             self._dirty.update((obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in self._services.list())
+            self._dirty.update((POD, sandbox_id) for sandbox_id in self._pods.all())
         dirty, self._dirty = self._dirty, set()
-        is_known, self._is_known = self._is_known, False
         try:
             inputs = await self._gather(dirty)
-            wanted, self._picks = await asyncio.to_thread(self._write, plane, inputs, is_known)
+            self._picks = await asyncio.to_thread(self._write, plane, inputs, is_known)
         except BaseException:
             self._dirty |= dirty
+            self._is_known = False
             self._changed.set()
             raise
-        self._is_known = True
-        for key, entries in wanted.items():
-            if entries:
-                self._applied[key] = entries
-            else:
-                self._applied.pop(key, None)
 
     async def _gather(self, keys: set[Key]) -> dict[Key, Inputs | None]:
         found: dict[Key, Inputs | None] = {}
         for count, key in enumerate(keys, start=1):
+            if key[0] == POD:
+                found[key] = self._pods.all().get(key[1])
+                continue
             service = self._services.get(*key)
             pieces = self._slices.by_index(BY_SERVICE, "/".join(key))
             found[key] = (service, pieces) if service is not None else None
@@ -111,28 +128,33 @@ class Proxy:
 
     def _write(
         self, plane: dataplane.Dataplane, inputs: Mapping[Key, Inputs | None], is_known: bool
-    ) -> tuple[dict[Key, plan.Entries], frozenset[rules.Pick]]:
-        """In a thread; changes nothing of this object. Returns the entries by Service and the chains that are there now."""
-        wanted = {
-            key: plan.entries(*given, self._node_name) if given is not None else plan.EMPTY
-            for key, given in inputs.items()
-        }
-        old: dict[plan.Front, plan.Backends] = {}
-        new: dict[plan.Front, plan.Backends] = {}
-        for key, entries in wanted.items():
-            old.update(self._applied.get(key, plan.EMPTY))
-            new.update(entries)
+    ) -> frozenset[rules.Pick]:
+        """In a thread, alone with the claims until it ends. Returns the chains that are there now."""
+        wanted = {key: self._claim(given) for key, given in inputs.items()}
+        old, new = self._claims.replace(wanted)
         picks = plan.picks(new) - self._picks
         plane.make_chains(sorted(picks, key=lambda pick: pick.chain))
-        flushes = [] if is_known else [elements.Change(name, is_add=False, is_flush=True) for name in rules.PROXY_MAPS]
-        steps = [*flushes, *plan.changes(old, new)]
+        steps = [*([] if is_known else difference.emptied(rules.PROXY_MAPS)), *plan.changes(old, new)]
         if steps:
             plane.write(steps)
         try:
             plane.forget_udp(plan.stale_udp(old, new))
         except OSError as error:
             log.warning("stale UDP connections to Services stay until they end by themselves: %s", error)
-        return wanted, self._picks | picks
+        for owner in wanted:
+            for front in self._claims.losses(owner):
+                shown = f"{front.address or '*'}:{front.port}"
+                log.info("%s does not get %s, which is not free", "/".join(filter(None, owner)), shown)
+        return self._picks | picks
+
+    def _claim(self, given: Inputs | None) -> tuple[str, plan.Entries]:
+        """Since when, and what."""
+        if given is None:
+            return "", plan.EMPTY
+        if isinstance(given, host_ports.Claim):
+            return given.since, plan.of_host_ports(given)
+        service, pieces = given
+        return service["metadata"].get("creationTimestamp", ""), plan.entries(service, pieces, self._node.name)
 
     def _on_service(self, old: client.Object | None, new: client.Object | None) -> None:
         obj = new or old
@@ -144,6 +166,9 @@ class Proxy:
             for name in service_of_slice(obj) if obj else ():
                 namespace, _, service = name.partition("/")
                 self._mark((namespace, service))
+
+    def _on_host_ports(self, sandbox_id: str) -> None:
+        self._mark((POD, sandbox_id))
 
     def _mark(self, key: Key) -> None:
         self._dirty.add(key)

@@ -1,12 +1,12 @@
 """From Services and EndpointSlices to what packets find in the maps of `net.rules`. Pure.
 
-`entries(service, slices, node)` is all that one Service means, by front (an address and a port that clients speak to); `changes(old, new)` is
-the steps between two such states. A Service's entries depend on nothing but itself and its slices, so that a change costs what that Service costs.
+`entries(service, slices, node)` is all that one Service would have, by front (an address and a port that clients speak to), `of_host_ports` the
+same for a pod; `claims` says which of it each gets; `changes(old, new)` is the steps between two such states. A Service's entries depend on
+nothing but itself and its slices, so that a change costs what that Service costs.
 
 A front without endpoints is refused. One whose policy says `Local` and that has endpoints on other nodes only is dropped: another node may answer.
 """
 
-import collections
 import dataclasses
 import ipaddress
 import socket
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pinnace.kernel import elements
-from pinnace.net import rules
+from pinnace.net import difference, host_ports, rules
 
 Object = Mapping[str, Any]
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
@@ -62,6 +62,8 @@ class Backends:
     """None: dropped, or refused where there is no endpoint at all."""
     outside: rules.Pick | None = None
     has_outside: bool = False
+    is_own: bool = False
+    """The front is the Service's own address, which the API gave to it alone."""
 
     @property
     def local_count(self) -> int:
@@ -92,13 +94,28 @@ def entries(service: Object, slices: Iterable[Object], node_name: str) -> Entrie
         name = port.get("protocol", "TCP")
         protocol, number = PROTOCOLS[name], port["port"]
         endpoints = usable_endpoints(slices, port.get("name", ""), name, node_name)
-        if _is_ipv4(cluster_ip):
+        if _is_ipv4(cluster_ip) and not any(one[:2] == (cluster_ip, number) for one in endpoints):
+            # (A Service whose endpoint is itself, as that of the names, is served at that address by the node: nothing is to be translated.)
             found[Front(cluster_ip, protocol, number)] = _for_cluster(endpoints, inner_local, affinity)
         fronts = [Front(address, protocol, number) for address in external]
         if port.get("nodePort"):
             fronts.append(Front("", protocol, port["nodePort"]))
         for front in fronts:
-            found[front] = _for_outside(endpoints, outer_local, affinity, is_node_port=not front.address)
+            if front not in found:
+                found[front] = _for_outside(endpoints, outer_local, affinity, is_node_port=not front.address)
+    return found
+
+
+def of_host_ports(claim: host_ports.Claim) -> Entries:
+    """Clients' addresses are kept: the answer comes back through this node in any case."""
+    found = {}
+    for port in claim.ports:
+        is_anywhere = port.host_address in ("", "0.0.0.0", "::")  # noqa: S104 - every address of the node
+        if not is_anywhere and not _is_ipv4(port.host_address):
+            continue
+        front = Front("" if is_anywhere else port.host_address, PROTOCOLS[port.protocol], port.host_port)
+        endpoint = Endpoint(str(claim.address), port.container_port, is_local=True)
+        found[front] = Backends((endpoint,), rules.Pick(1, is_node_port=is_anywhere))
     return found
 
 
@@ -132,20 +149,11 @@ def changes(old: Mapping[Front, Backends], new: Mapping[Front, Backends]) -> lis
 
     For one transaction, in which no packet meets a half-made Service. What has to go comes first: a key is deleted before it is added anew.
     """
-    gone: dict[str, list[elements.Element]] = collections.defaultdict(list)
-    come: dict[str, list[elements.Element]] = collections.defaultdict(list)
-    for front in old.keys() | new.keys():
-        if old.get(front) == new.get(front):
-            continue
-        was, now = _elements(front, old.get(front)), _elements(front, new.get(front))
-        for (name, key), value in was.items():
-            if now.get((name, key)) != value:
-                gone[name].append((key, b""))
-        for (name, key), value in now.items():
-            if was.get((name, key)) != value:
-                come[name].append((key, value))
-    steps = [elements.Change(name, is_add=False, elements=found) for name, found in gone.items()]
-    return steps + [elements.Change(name, is_add=True, elements=found) for name, found in come.items()]
+    return difference.changes(
+        (_elements(front, old.get(front)), _elements(front, new.get(front)))
+        for front in old.keys() | new.keys()
+        if old.get(front) != new.get(front)
+    )
 
 
 def stale_udp(old: Entries, new: Entries) -> dict[tuple[str, int], frozenset[tuple[str, int]]]:
@@ -197,7 +205,7 @@ def _is_ipv4(address: str) -> bool:
 def _for_cluster(endpoints: tuple[Endpoint, ...], is_local: bool, affinity: int) -> Backends:
     count = sum(endpoint.is_local for endpoint in endpoints) if is_local else len(endpoints)
     pick = rules.Pick(count, is_local=is_local, affinity_seconds=affinity) if count else None
-    return Backends(endpoints, pick)
+    return Backends(endpoints, pick, is_own=True)
 
 
 def _for_outside(endpoints: tuple[Endpoint, ...], is_local: bool, affinity: int, *, is_node_port: bool) -> Backends:
@@ -212,8 +220,7 @@ def _for_outside(endpoints: tuple[Endpoint, ...], is_local: bool, affinity: int,
     return Backends(endpoints, everywhere, outside, has_outside=True)
 
 
-def _elements(front: Front, backends: Backends | None) -> dict[tuple[str, bytes], bytes]:
-    """(map, key) -> data."""
+def _elements(front: Front, backends: Backends | None) -> difference.Elements:
     if backends is None:
         return {}
     key = front.key
@@ -221,7 +228,7 @@ def _elements(front: Front, backends: Backends | None) -> dict[tuple[str, bytes]
         # A node port without endpoints is refused by the node itself: nothing listens there.
         return {("refused", key): b""} if front.address else {}
     fronts, outside, targets, identities = rules.SERVICE_MAPS if front.address else rules.NODE_PORT_MAPS
-    found: dict[tuple[str, bytes], bytes] = {(fronts, key): _verdict(backends.inside)}
+    found: dict[tuple[str, elements.Key], bytes] = {(fronts, key): _verdict(backends.inside)}
     if backends.has_outside:
         found[outside, key] = _verdict(backends.outside)
     has_affinity = any(pick.affinity_seconds for pick in backends.picks)

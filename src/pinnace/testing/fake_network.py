@@ -28,7 +28,7 @@ class FakeNetwork:
             address = ipaddress.IPv4Address(f"10.42.0.{self._next}")
             self._next += 1
             gateway = ipaddress.IPv4Address("10.42.0.1")
-            self.attached[sandbox_id] = interface.Attachment(sandbox_id, address, 24, gateway, f"pv{self._next}")
+            self.attached[sandbox_id] = interface.Attachment(sandbox_id, (address,), (gateway,), f"pv{self._next}")
             self.host_ports[sandbox_id] = host_ports
         return self.attached[sandbox_id]
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pinnace.engine import engine
 from pinnace.kit import clock
 from pinnace.kubelet.volumes import kernel_mounts
-from pinnace.net import bridge, rules
+from pinnace.net import base_table, bridge, host_ports, rules
 from pinnace.testing import images, node_agent, pods
 
 
@@ -30,9 +30,9 @@ async def node(places: Places, tmp_path: pathlib.Path) -> AsyncIterator[node_age
         f"pinnace-{name}", f"pn{name}", ipaddress.IPv4Network("10.204.0.0/16"), ipaddress.IPv4Network("10.205.0.0/16")
     )
     node_range = ipaddress.IPv4Network("10.204.7.0/24")
-    network = bridge.BridgeNetwork(
-        bridge.Settings(table, node_range, ipaddress.IPv4Address("10.205.0.10"), tmp_path / "network.json")
-    )
+    owner = base_table.BaseTable(table)
+    settings = bridge.Settings(node_range, ipaddress.IPv4Address("10.205.0.10"), tmp_path / "network.json")
+    network = bridge.BridgeNetwork(settings, owner, host_ports.HostPorts(), clock.SystemClock())
     images.busybox_archive(tmp_path / "busybox.tar", "busybox:latest", Cmd=["sleep", "1000000"])
 
     def make_engine() -> engine.Engine:
@@ -45,6 +45,7 @@ async def node(places: Places, tmp_path: pathlib.Path) -> AsyncIterator[node_age
         network=network,
         mounts=kernel_mounts.KernelMounts(),
     )
+    await owner.open()
     await network.open()
     try:
         async with agent:
@@ -59,6 +60,8 @@ async def node(places: Places, tmp_path: pathlib.Path) -> AsyncIterator[node_age
     finally:
         await network.purge()
         await network.close()
+        await owner.purge()
+        await owner.close()
 
 
 def shell(script: str, name: str = "main", **fields: Any) -> dict[str, Any]:

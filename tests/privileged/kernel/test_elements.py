@@ -16,6 +16,8 @@ add chain ip t c
 add map ip t numbers { type ipv4_addr . inet_service : mark; }
 add map ip t verdicts { type ipv4_addr : verdict; }
 add set ip t plain { type ipv4_addr; }
+add set ip t blocks { type ipv4_addr; flags interval; }
+add set ip t pairs { type ipv4_addr . ipv4_addr; flags interval; }
 """
 
 
@@ -76,6 +78,19 @@ def test_a_refused_transaction_changes_nothing_says_where_and_the_next_one_works
         opened.writer.write("t", [elements.Change("numbers", True, [(first[0], second[1])])])
     opened.writer.write("t", [elements.Change("numbers", True, [second])])
     assert "10.0.0.1 . 80 : 0x00000001" in opened.listing("map", "numbers")
+
+
+def test_intervals_of_one_field_and_of_several(opened: Opened) -> None:
+    blocks = [*elements.bounds(0x0A000000, 0x0A00FFFF, 4), *elements.bounds(0xE0000000, 0xFFFFFFFF, 4)]
+    pod, first, last = b"\x0a\x2a\0\5", b"\xc0\0\2\0", b"\xc0\0\2\x7f"
+    pair = (elements.Range(pod + first, pod + last), b"")
+    opened.writer.write("t", [elements.Change("blocks", True, blocks), elements.Change("pairs", True, [pair])])
+    assert "elements = { 10.0.0.0/16, 224.0.0.0/3 }" in opened.listing("set", "blocks")
+    assert "elements = { 10.42.0.5 . 192.0.2.0/25 }" in opened.listing("set", "pairs")
+    gone = [elements.Change("blocks", False, blocks[:2]), elements.Change("pairs", False, [pair])]
+    opened.writer.write("t", gone)
+    assert "elements = { 224.0.0.0/3 }" in opened.listing("set", "blocks")
+    assert "elements" not in opened.listing("set", "pairs")
 
 
 def test_a_table_that_is_gone_is_an_error(opened: Opened) -> None:

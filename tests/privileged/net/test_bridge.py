@@ -14,8 +14,9 @@ from collections.abc import Iterator
 import pytest
 
 from pinnace.assemble import settings
-from pinnace.kernel import namespaces
-from pinnace.net import bridge, interface, rules
+from pinnace.kernel import elements, namespaces, nftables
+from pinnace.kit import clock
+from pinnace.net import base_table, bridge, host_ports, interface, rules
 from pinnace.proxy import dataplane, plan
 
 pytestmark = pytest.mark.privileged
@@ -27,10 +28,29 @@ TABLE = rules.TableSettings(
 NODE = ipaddress.IPv4Network("10.200.5.0/24")
 
 
-def make(folder: pathlib.Path, node_address: ipaddress.IPv4Address | None = None) -> bridge.BridgeNetwork:
-    return bridge.BridgeNetwork(
-        bridge.Settings(TABLE, NODE, ipaddress.IPv4Address("10.201.0.10"), folder / "network.json", node_address)
-    )
+class Network(bridge.BridgeNetwork):
+    """With the tables of its own."""
+
+    def __init__(self, folder: pathlib.Path, node_address: ipaddress.IPv4Address | None = None) -> None:
+        self.table = base_table.BaseTable(TABLE)
+        self.host_ports = host_ports.HostPorts()
+        settings = bridge.Settings(NODE, ipaddress.IPv4Address("10.201.0.10"), folder / "network.json", node_address)
+        super().__init__(settings, self.table, self.host_ports, clock.SystemClock())
+
+    async def open(self) -> None:
+        await self.table.open()
+        await super().open()
+
+    async def close(self) -> None:
+        await super().close()
+        await self.table.close()
+
+    async def purge(self) -> None:
+        await super().purge()
+        await self.table.purge()
+
+
+make = Network
 
 
 @contextlib.contextmanager
@@ -239,7 +259,8 @@ def test_addresses_survive_a_restart_and_orphans_are_collected(tmp_path: pathlib
         await first.open()
         try:
             with pods(tmp_path, 2) as pins:
-                kept = await first.attach("kept", pins[0], (interface.HostPort("", 31888, 8080, "TCP"),))
+                ports = (interface.HostPort("", 31888, 8080, "TCP"),)
+                kept = await first.attach("kept", pins[0], ports)
                 await first.attach("orphan", pins[1])
                 await first.close()
                 second = make(tmp_path)
@@ -248,19 +269,63 @@ def test_addresses_survive_a_restart_and_orphans_are_collected(tmp_path: pathlib
                 assert await second.attach("kept", pins[0]) == kept
                 await second.collect(frozenset({"kept"}))
                 assert [one.sandbox_id for one in await second.attachments()] == ["kept"]
-                echo = Echo(pins[0], 8080, "kept")
-                try:
-                    assert ask("127.0.0.1", 31888)[0] == "kept"
-                finally:
-                    echo.close()
+                claim = second.host_ports.all()["kept"]
+                assert (claim.address, claim.ports) == (kept.address, ports)
+                assert claim == first.host_ports.all()["kept"]
                 await second.detach("kept")
                 await second.detach("kept")
-                with pytest.raises(ConnectionRefusedError):
-                    ask("127.0.0.1", 31888)
+                assert not second.host_ports.all()
                 await second.close()
         finally:
             last = make(tmp_path)
             await last.purge()
             await last.close()
+
+    asyncio.run(main())
+
+
+def test_rules_that_another_program_removed_are_made_anew_and_their_keepers_told(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        table = base_table.BaseTable(TABLE)
+        told = asyncio.Queue[str]()
+
+        async def restore() -> None:
+            told.put_nowait("told")
+
+        table.on_restored(restore)
+        await table.open()
+        nft = nftables.Nftables()
+        watching = asyncio.create_task(table.watch(clock.SystemClock()))
+        try:
+            before = nft.run(f"list table ip {TABLE.table}")
+            for command in (f"delete table ip {TABLE.table}", f"flush chain ip {TABLE.table} translate"):
+                nft.run(command)
+                await asyncio.wait_for(told.get(), 30)
+                assert nft.run(f"list table ip {TABLE.table}") == before
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await table.purge()
+            await table.close()
+
+    asyncio.run(main())
+
+
+def test_what_touches_nothing_of_ours_is_no_reason_to_write(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        table = base_table.BaseTable(TABLE)
+        await table.open()
+        plane = dataplane.Kernel.open(TABLE.table)
+        try:
+            spec = service(ports=[{"port": 80, "nodePort": 31999, "protocol": "TCP"}])
+            ends = interface.Attachment("s", (ipaddress.IPv4Address("10.200.5.9"),), (), "pv")
+            show(plane, plan.EMPTY, plan.entries(spec, slices(ends), "here"))
+            assert not await table.restore_if_changed()
+            plane.write([elements.Change(name, is_add=False, is_flush=True) for name in rules.PROXY_MAPS])
+            assert not await table.restore_if_changed()
+        finally:
+            plane.close()
+            await table.purge()
+            await table.close()
 
     asyncio.run(main())

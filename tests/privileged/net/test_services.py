@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from pinnace.kernel import elements, namespaces
-from pinnace.net import bridge, interface, rules
+from pinnace.kit import clock
+from pinnace.net import base_table, bridge, guard, host_ports, interface, rules
 from pinnace.proxy import dataplane, plan
 
 pytestmark = pytest.mark.privileged
@@ -78,6 +79,7 @@ class World:
     outside: pathlib.Path
     plane: dataplane.Kernel
     network: bridge.BridgeNetwork
+    host_ports: host_ports.HostPorts
     shown: plan.Entries = dataclasses.field(default_factory=dict)
 
     def show(self, *addresses: str, here: int = 99, **spec: Any) -> None:
@@ -98,6 +100,16 @@ class World:
         self.plane.forget_udp(plan.stale_udp(self.shown, wanted))
         self.shown = wanted
 
+    def show_host_ports(self) -> None:
+        """What the network has been asked for."""
+        wanted: dict[plan.Front, plan.Backends] = {}
+        for claim in self.host_ports.all().values():
+            wanted.update(plan.of_host_ports(claim))
+        self.plane.make_chains(plan.picks(wanted))
+        self.plane.write(plan.changes(self.shown, wanted))
+        self.plane.forget_udp(plan.stale_udp(self.shown, wanted))
+        self.shown = wanted
+
     def address(self, pod: int) -> str:
         return str(self.pods[pod].address)
 
@@ -105,13 +117,16 @@ class World:
 @pytest.fixture
 def world(tmp_path: pathlib.Path) -> Iterator[World]:
     """Three pods; `one` and `two` serve TCP and UDP in the second and third. Nothing of it stays."""
-    network = bridge.BridgeNetwork(
-        bridge.Settings(TABLE, NODE, ipaddress.IPv4Address("10.205.0.10"), tmp_path / "network.json")
-    )
+    table, ports = base_table.BaseTable(TABLE), host_ports.HostPorts()
+    settings = bridge.Settings(NODE, ipaddress.IPv4Address("10.205.0.10"), tmp_path / "network.json")
+    network = bridge.BridgeNetwork(settings, table, ports, clock.SystemClock())
     pins = [tmp_path / f"net-{index}" for index in range(3)]
     outside = tmp_path / "outside"
     cable = f"po{ID}"
     with contextlib.ExitStack() as stack:
+        asyncio.run(table.open())
+        stack.callback(lambda: asyncio.run(table.close()))
+        stack.callback(lambda: asyncio.run(table.purge()))
         asyncio.run(network.open())
         stack.callback(lambda: asyncio.run(network.close()))
         stack.callback(lambda: asyncio.run(network.purge()))
@@ -127,7 +142,7 @@ def world(tmp_path: pathlib.Path) -> Iterator[World]:
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                 server = Server(pins[index], name, kind)
                 stack.callback(server.close)
-        yield World(pods, pins, outside, plane, network)
+        yield World(pods, pins, outside, plane, network, ports)
 
 
 def lay_cable(outside: pathlib.Path, name: str) -> None:
@@ -258,8 +273,9 @@ def datagram_by_hand(source: str, target: str, port: int) -> bytes:
     total = sum(struct.unpack("!10H", header))
     total = (total & 0xFFFF) + (total >> 16)
     header = header[:10] + struct.pack("!H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF) + header[12:]
-    mac = bytes.fromhex(bridge.GATEWAY_MAC.replace(":", ""))
-    return mac + mac[:5] + b"\x09" + b"\x08\0" + header + struct.pack("!HHHH", 999, port, 11, 0) + b"hey"
+    links = (guard.GATEWAY_MAC, guard.mac_of(ipaddress.IPv4Address(source)))
+    ends = b"".join(bytes.fromhex(link.replace(":", "")) for link in links)
+    return ends + b"\x08\0" + header + struct.pack("!HHHH", 999, port, 11, 0) + b"hey"
 
 
 def test_a_pod_does_not_reach_servers_of_the_node_that_listen_on_loopback_alone(world: World) -> None:
@@ -363,12 +379,14 @@ def test_host_ports_with_and_without_an_address(world: World, tmp_path: pathlib.
         with pytest.raises(ConnectionRefusedError):
             client.ask()
         asyncio.run(world.network.attach("more", pin, ports))
+        world.show_host_ports()
         assert client.ask() == "pod"
         assert ask(NODE_ADDRESS, 31881, world.outside)[0] == "pod"
         assert ask("127.0.0.1", 31882)[0] == "pod"
         with pytest.raises(ConnectionRefusedError):
             ask("127.0.0.1", 31881)
         asyncio.run(world.network.detach("more"))
+        world.show_host_ports()
         with pytest.raises(ConnectionRefusedError):
             ask(NODE_ADDRESS, 31881, world.outside)
         client.close()

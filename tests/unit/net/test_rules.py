@@ -5,9 +5,7 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.net import interface, rules
-
-ADDRESS = ipaddress.IPv4Address("10.42.0.5")
+from pinnace.net import rules
 
 picks = st.builds(
     rules.Pick, st.integers(1, 3), st.booleans(), st.booleans(), st.booleans(), st.sampled_from([0, 1, 10800])
@@ -19,19 +17,16 @@ def test_two_ways_to_pick_never_share_a_chain(one: rules.Pick, other: rules.Pick
     assert (one.chain == other.chain) == (one == other)
 
 
-def test_host_ports_are_found_by_address_only_where_they_name_one() -> None:
-    ports = [
-        (ADDRESS, interface.HostPort("", 80, 8080, "TCP")),
-        (ADDRESS, interface.HostPort("0.0.0.0", 81, 8081, "UDP")),
-        (ADDRESS, interface.HostPort("192.0.2.1", 80, 8082, "SCTP")),
-    ]
-    text = rules.host_ports("t", ports)
-    assert "add element ip t hostports { tcp . 80 : 10.42.0.5 . 8080, udp . 81 : 10.42.0.5 . 8081 }\n" in text
-    assert "add element ip t hostports_at { 192.0.2.1 . sctp . 80 : 10.42.0.5 . 8082 }\n" in text
-    assert rules.host_ports("t", []) == "flush map ip t hostports\nflush map ip t hostports_at\n"
-
-
 def test_every_pod_of_the_node_may_meet_itself() -> None:
-    text = rules.hairpin("t", ipaddress.IPv4Network("10.42.0.0/24"))
-    assert text.count(" . ") == 254
-    assert "10.42.0.5 . 10.42.0.5" in text
+    emptied, filled = rules.hairpin(ipaddress.IPv4Network("10.42.0.0/24"))
+    assert emptied.is_flush
+    assert len(filled.elements) == 254
+    assert (bytes((10, 42, 0, 5)) * 2, b"") in filled.elements
+
+
+def test_nothing_takes_the_node_s_own_ports() -> None:
+    networks = ipaddress.IPv4Network("10.42.0.0/16"), ipaddress.IPv4Network("10.43.0.0/16")
+    text = rules.base_table(rules.TableSettings("t", "b", *networks, reserved_ports=(6443, 10250)))
+    translate = [line for line in text.splitlines() if line.startswith("add rule ip t translate ")]
+    assert "@reserved fib daddr type local return" in translate[0]
+    assert "add element ip t reserved { tcp . 6443 }" in text

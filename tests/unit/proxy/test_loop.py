@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pinnace.client import cache
 from pinnace.kernel import elements, nftables
-from pinnace.net import rules
+from pinnace.net import host_ports, interface, rules
 from pinnace.proxy import dataplane, loop, plan
 from pinnace.testing import clock as clocks
 
@@ -93,10 +93,15 @@ class World:
     def __init__(self) -> None:
         self.services, self.slices = Told(), Told()
         self.slices.add_index(loop.BY_SERVICE, loop.service_of_slice)
+        self.pods = host_ports.HostPorts()
         self.plane = Plane()
 
     def proxy(self) -> loop.Proxy:
-        return loop.Proxy(self.services, self.slices, "t", "node", clocks.VirtualClock(), lambda table: self.plane)  # type: ignore[arg-type]
+        return self.proxy_on(clocks.VirtualClock())
+
+    def proxy_on(self, time: clocks.VirtualClock) -> loop.Proxy:
+        here = loop.Node("node", "t")
+        return loop.Proxy(self.services, self.slices, self.pods, here, time, lambda table: self.plane)  # type: ignore[arg-type]
 
     def put(self, number: int, ends: Iterable[int]) -> None:
         self.services.change(("d", f"s{number}"), service(number))
@@ -113,6 +118,8 @@ class World:
         for obj in self.services.list():
             name = f"d/{obj['metadata']['name']}"
             everything.update(plan.entries(obj, self.slices.by_index(loop.BY_SERVICE, name), "node"))
+        for claim in self.pods.all().values():
+            everything.update(plan.of_host_ports(claim))
         plane.write(plan.changes({}, everything))
         return plane.maps
 
@@ -186,12 +193,64 @@ def test_the_loop_goes_on_after_refusals_until_it_is_written() -> None:
         world.plane.refuse = 3
         world.put(1, (1,))
         time = clocks.VirtualClock()
-        proxy = loop.Proxy(world.services, world.slices, "t", "node", time, lambda table: world.plane)  # type: ignore[arg-type]
-        task = asyncio.create_task(proxy.run())
+        task = asyncio.create_task(world.proxy_on(time).run())
         while not world.plane.steps:
             await time.advance(1)
         assert world.plane.maps == world.expected()
         task.cancel()
+
+    asyncio.run(main())
+
+
+def test_what_is_removed_of_two_with_the_same_external_address_leaves_the_other_s() -> None:
+    async def main() -> None:
+        world = World()
+        for number in (1, 2):
+            world.put(number, (number,))
+            shared = service(number)
+            shared["spec"]["externalIPs"] = ["203.0.113.9"]
+            shared["metadata"]["creationTimestamp"] = f"2026-01-0{number}T00:00:00Z"
+            world.services.change(("d", f"s{number}"), shared)
+        proxy = world.proxy()
+        await proxy.sync(world.plane)
+        world.remove(2)
+        await proxy.sync(world.plane)
+        assert world.plane.maps == world.expected()
+        assert len(world.plane.maps["services"]) == 2
+
+    asyncio.run(main())
+
+
+def test_host_ports_come_and_go_with_their_pod() -> None:
+    async def main() -> None:
+        world = World()
+        proxy = world.proxy()
+        await proxy.sync(world.plane)
+        ports = (interface.HostPort("", 8080, 80, "TCP"), interface.HostPort("127.0.0.1", 53, 53, "UDP"))
+        world.pods.put("sandbox", host_ports.Claim(ipaddress.IPv4Address("10.42.0.3"), ports, "2026-01-01T00:00:00Z"))
+        await proxy.sync(world.plane)
+        assert world.plane.maps == world.expected()
+        assert (len(world.plane.maps["nodeports"]), len(world.plane.maps["services"])) == (1, 1)
+        assert world.plane.chains == {"nodeport_1", "service_1"}
+        world.pods.drop("sandbox")
+        await proxy.sync(world.plane)
+        assert not any(world.plane.maps.values())
+
+    asyncio.run(main())
+
+
+def test_a_table_that_was_made_anew_is_filled_whole() -> None:
+    async def main() -> None:
+        world = World()
+        world.put(1, (1, 2))
+        proxy = world.proxy()
+        await proxy.sync(world.plane)
+        world.plane.maps = {name: {} for name in rules.PROXY_MAPS}
+        world.plane.chains.clear()
+        await proxy.write_anew()
+        await proxy.sync(world.plane)
+        assert world.plane.maps == world.expected()
+        assert world.plane.chains == {"service_2"}
 
     asyncio.run(main())
 

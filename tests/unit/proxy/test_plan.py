@@ -52,7 +52,7 @@ def test_a_cluster_ip_leads_to_each_ready_endpoint_those_of_this_node_first() ->
 def test_no_ready_endpoint_nothing_picked_so_that_the_packet_is_refused() -> None:
     for slices in ([], [slice_of(endpoint("10.42.0.3", ready=False))]):
         found = plan.entries(service(), slices, "here")
-        assert found == {CLUSTER: plan.Backends((), None)}
+        assert found == {CLUSTER: plan.Backends((), None, is_own=True)}
         assert [(step.map, step.is_add) for step in plan.changes({}, found)] == [("refused", True)]
 
 
@@ -230,3 +230,10 @@ def test_any_series_of_changes_ends_in_the_maps_of_the_last_state(states: list[t
                 if pick.affinity_seconds:
                     number = gradual.maps[identities][front.key + mark][-4:]
                     assert gradual.maps[endpoints][front.key + number] == gradual.maps[endpoints][front.key + mark]
+
+
+def test_a_service_that_the_node_serves_at_its_own_address_is_not_translated() -> None:
+    """The names: their server listens at the Service's address. A translation would lead to itself."""
+    piece = slice_of(endpoint(CLUSTER.address))
+    piece["ports"] = [{"name": "", "port": CLUSTER.port, "protocol": "TCP"}]
+    assert plan.entries(service(), [piece], "here") == {}
