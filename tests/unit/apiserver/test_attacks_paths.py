@@ -127,6 +127,48 @@ def test_whoever_may_only_delete_one_deletes_one() -> None:
     api_server.run(scenario)
 
 
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+@pytest.mark.parametrize(("kind", "plural"), [("Role", "roles"), ("ClusterRole", "clusterroles")])
+def test_a_role_that_is_to_come_cannot_be_bound(kind: str, plural: str) -> None:
+    """Whoever makes it one day would not know whom it serves already."""
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "later"}
+    binding = {"metadata": {"name": "trap"}, "roleRef": reference, "subjects": [{"kind": "User", "name": "eve"}]}
+
+    async def scenario(api: api_server.Api) -> None:
+        await allow(api, rule("create", "rolebindings", group="rbac.authorization.k8s.io"))
+        path = f"{RBAC}/namespaces/default/rolebindings"
+        refused = await api.call("POST", path, binding, who=EVE)
+        assert (refused.code, refused.message) == (404, f'{plural}.rbac.authorization.k8s.io "later" not found')
+        # Who holds `bind` may.
+        mary = users.UserInfo("mary", groups=(users.AUTHENTICATED,))
+        rules = [rule("create", "rolebindings", group="rbac.authorization.k8s.io")]
+        rules.append(rule("bind", plural, "later", group="rbac.authorization.k8s.io"))
+        await api.create(f"{RBAC}/clusterroles", {"metadata": {"name": "binder"}, "rules": rules})
+        to = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "binder"}
+        bound = {"metadata": {"name": "mary"}, "roleRef": to, "subjects": [{"kind": "User", "name": "mary"}]}
+        await api.create(f"{RBAC}/clusterrolebindings", bound)
+        assert (await api.call("POST", path, binding, who=mary)).code == 201
+
+    api_server.run(scenario)
+
+
+def test_what_is_missing_is_told_in_few_sorted_lines() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        await allow(api, rule("create", "roles", group="rbac.authorization.k8s.io"))
+        asked = [rule("get list watch", "secrets"), rule("delete", "pods"), rule("create", "pods")]
+        role = {"metadata": {"name": "more"}, "rules": asked}
+        refused = await api.call("POST", f"{RBAC}/namespaces/default/roles", role, who=EVE)
+        assert refused.code == 403
+        assert refused.message.splitlines()[1:] == [
+            '{APIGroups:[""], Resources:["pods"], Verbs:["create" "delete"]}',
+            '{APIGroups:[""], Resources:["secrets"], Verbs:["get" "list" "watch"]}',
+        ]
+
+    api_server.run(scenario)
+
+
 LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "mine"}, "spec": {}}
 ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "mine"}, "rules": []}
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"

@@ -58,7 +58,11 @@ class RbacEscalation:
         kind, name = reference.get("kind", ""), reference.get("name", "")
         if self._may(attributes, "bind", "clusterroles" if kind == "ClusterRole" else "roles", name):
             return
-        self._require(attributes, self._authorizer.index.role_rules(kind, name, attributes.namespace))
+        granted = self._authorizer.index.find_role(kind, name, attributes.namespace)
+        if granted is None:
+            # Whoever makes the role later would hand its rights out.
+            raise errors.not_found(GROUP, "clusterroles" if kind == "ClusterRole" else "roles", name)
+        self._require(attributes, granted)
 
     def _may(self, attributes: admission.Attributes, verb: str, plural: str, name: str) -> bool:
         asked = authz.Attributes(verb, GROUP, "v1", plural, "", attributes.namespace, name)
@@ -74,5 +78,5 @@ class RbacEscalation:
                 attributes.kind.plural,
                 attributes.name,
                 f'user "{attributes.user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not '
-                "currently held:\n" + "\n".join(rules.shown(rule) for rule in missing),
+                "currently held:\n" + "\n".join(sorted(map(rules.shown, rules.compacted(missing)))),
             )

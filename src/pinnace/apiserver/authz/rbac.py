@@ -174,7 +174,10 @@ class Index:
 
     def role_rules(self, kind: str, name: str, namespace: str) -> tuple[rules.Rule, ...]:
         """Of a role that a binding refers to; () when it is not there."""
-        return self._roles.get(("", name) if kind == "ClusterRole" else (namespace, name), ())
+        return self.find_role(kind, name, namespace) or ()
+
+    def find_role(self, kind: str, name: str, namespace: str) -> tuple[rules.Rule, ...] | None:
+        return self._roles.get(("", name) if kind == "ClusterRole" else (namespace, name))
 
     def rules_for(self, user: users.UserInfo, namespace: str) -> list[rules.Rule]:
         """Everything that `user` may do in `namespace` ("": in the cluster)."""

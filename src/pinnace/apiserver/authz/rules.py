@@ -103,6 +103,20 @@ def _covers(mine: Rule, atom: Rule) -> bool:
     return not mine.names or (bool(atom.names) and atom.names <= mine.names)
 
 
+def compacted(atoms: Iterable[Rule]) -> list[Rule]:
+    """Rules about one resource each that differ in their verbs alone become one; paths stay apart, as upstream tells them."""
+    by_resource: dict[tuple[frozenset[str], ...], Rule] = {}
+    others = []
+    for atom in atoms:
+        if atom.urls:
+            others.append(atom)
+            continue
+        what = (atom.groups, atom.resources, atom.names)
+        known = by_resource.get(what, atom)
+        by_resource[what] = dataclasses.replace(known, verbs=known.verbs | atom.verbs)
+    return [*others, *by_resource.values()]
+
+
 def shown(rule: Rule) -> str:
     """As upstream prints a rule in an escalation error."""
     parts = []
