@@ -50,7 +50,9 @@ class Places:
         found: list[str] = []
         for root in layout.unique_roots:
             for name, _, _ in os.walk(root / self.cgroup.strip("/")):
-                if name.count(os.sep) > str(root).count(os.sep) + 2:  # below <parent>/pods and <parent>/containers
+                # Below <parent>/pods, with its groups of sandboxes, and <parent>/containers.
+                below = name[len(str(root)) :].strip(os.sep).split(os.sep)[2:]
+                if below and below not in (["burstable"], ["besteffort"]):
                     found.append(name)
         return found
 

@@ -104,7 +104,7 @@ def _new_record(
     here: machine.Machine, spec: interface.ContainerSpec, image: interface.Image
 ) -> records.ContainerRecord:
     identity = secrets.token_hex(32)
-    parent = f"{here.cgroup_parent}/pods/{spec.sandbox}" if spec.sandbox else f"{here.cgroup_parent}/containers"
+    parent = here.sandboxes[spec.sandbox].cgroup if spec.sandbox else f"{here.cgroup_parent}/containers"
     stop_signal = spec.stop_signal or image.stop_signal or "SIGTERM"
     return records.ContainerRecord(
         id=identity,

@@ -67,6 +67,9 @@ class Engine:
     async def update_sandbox(self, sandbox_id: str, resources: interface.Resources) -> interface.Sandbox:
         return update.update_sandbox(self._here, sandbox_id, resources)
 
+    async def limit_group(self, group: str, resources: interface.Resources) -> None:
+        await asyncio.to_thread(sandboxes.limit_group, self._here, group, resources)
+
     async def create(self, spec: interface.ContainerSpec) -> interface.Container:
         return await create.create(self._here, spec)
 

@@ -168,6 +168,8 @@ class SandboxSpec:
     sysctls: Mapping[str, str] = dataclasses.field(default_factory=dict)
     resources: "Resources | None" = None
     """Limits of the parent cgroup; None: none."""
+    group: str = ""
+    """The group of sandboxes whose limits hold for it too (see `Engine.limit_group`); "": that of all."""
     shm_bytes: int = 64 << 20
 
 
@@ -313,11 +315,12 @@ class ContainerEvent:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stats:
-    cpu_nanoseconds: int
-    memory_usage_bytes: int
-    memory_working_set_bytes: int
-    pids: int
-    filesystem_bytes: int
+    cpu_nanoseconds: int = 0
+    memory_usage_bytes: int = 0
+    memory_working_set_bytes: int = 0
+    pids: int = 0
+    filesystem_bytes: int = 0
+    """Of its writable layer: kept until it is removed."""
 
 
 class Streams(Protocol):
@@ -368,6 +371,11 @@ class Engine(Protocol):
         """New limits for the parent cgroup, kept in the sandbox's spec. Raises NoSuchObject, EngineError (nothing is kept then)."""
         ...
 
+    async def limit_group(self, group: str, resources: Resources) -> None:
+        """What the sandboxes of a group may use together, those that are there too; "": all sandboxes of the engine. 0 leaves a limit as
+        it is. A group is made when it is first named, and never removed. Raises EngineError."""
+        ...
+
     async def create(self, spec: ContainerSpec) -> Container:
         """Root filesystem mounted, process not started. Raises NameInUse, NoSuchObject (image), EngineError."""
         ...
@@ -416,7 +424,10 @@ class Engine(Protocol):
         ...
 
     async def attach(self, container_id: str, *, stdin: bool = False) -> Streams: ...
-    async def stats(self, container_id: str) -> Stats: ...
+    async def stats(self, container_id: str) -> Stats:
+        """Of one that does not run: what it keeps on the disk, and zeros."""
+        ...
+
     async def reopen_log(self, container_id: str) -> None:
         """After the caller renamed the log file (rotation)."""
         ...

@@ -24,7 +24,7 @@ async def create(here: machine.Machine, spec: interface.SandboxSpec) -> interfac
         raise interface.NameInUse(f"sandbox {spec.id} exists already")
     if "/" in spec.id or spec.id in ("", ".", ".."):
         raise interface.EngineError(f"not the id of a sandbox: {spec.id!r}")
-    record = records.SandboxRecord(spec.id, spec, here.now_ns(), f"{here.cgroup_parent}/pods/{spec.id}")
+    record = records.SandboxRecord(spec.id, spec, here.now_ns(), f"{_group(here, spec.group)}/{spec.id}")
     here.store_sandbox(record)
     try:
         # Only for a shared PID namespace does the thread itself change.
@@ -97,6 +97,22 @@ def _make(here: machine.Machine, record: records.SandboxRecord) -> int:
     if not spec.share_pid:
         return 0
     return _start_pause(here, record, folder / "pid")
+
+
+def _group(here: machine.Machine, name: str) -> str:
+    """Raises EngineError."""
+    if "/" in name or name in (".", ".."):
+        raise interface.EngineError(f"not the name of a group of sandboxes: {name!r}")
+    return f"{here.cgroup_parent}/pods/{name}".rstrip("/")
+
+
+def limit_group(here: machine.Machine, name: str, resources: interface.Resources) -> None:
+    """Blocking."""
+    path = _group(here, name)
+    try:
+        here.cgroups.create(path, limits(resources))
+    except OSError as error:
+        raise interface.EngineError(f"cannot limit {path}: {error}") from error
 
 
 def limits(resources: interface.Resources) -> cgroups.Limits:

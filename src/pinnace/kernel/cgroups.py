@@ -137,6 +137,8 @@ class Cgroups:
                 settings.append(("cpu", "cpu.cfs_quota_us", "-1") if is_v1 else ("", "cpu.max", "max"))
         if after.memory_bytes != before.memory_bytes:
             settings += self._memory_changes(before.memory_bytes, after.memory_bytes, limits_swap)
+        if after.pids != before.pids:
+            settings.append(("pids" if self.layout.version == 1 else "", "pids.max", str(after.pids or "max")))
         return settings
 
     def _memory_changes(self, before: int, after: int, limits_swap: bool) -> list[tuple[str, str, str]]:
@@ -197,6 +199,21 @@ class Cgroups:
         if self.layout.version == 2:
             return _read_table(self._directory(path, "") / "memory.events").get("oom_kill", 0)
         return _read_table(self._directory(path, "memory") / "memory.oom_control").get("oom_kill", 0)
+
+    def limits(self, path: str) -> Limits:
+        """The memory and processes that the group may have, as the kernel says."""
+        if self.layout.version == 2:
+            memory, pids = self._directory(path, "") / "memory.max", self._directory(path, "") / "pids.max"
+        else:
+            memory = self._directory(path, "memory") / "memory.limit_in_bytes"
+            pids = self._directory(path, "pids") / "pids.max"
+        amount = _read_int(memory)
+        return Limits(memory_bytes=0 if amount >= UNLIMITED else amount, pids=_read_int(pids))
+
+    def limit_hits(self, path: str) -> int:
+        """How often the group was refused another process: v1 counts that where it was asked for, v2 where the limit is."""
+        folder = self._directory(path, "pids" if self.layout.version == 1 else "")
+        return sum(_read_table(below / "pids.events").get("max", 0) for below in _walk(folder))
 
     def exists(self, path: str) -> bool:
         return any(directory.is_dir() for directory in self._directories(path))

@@ -22,7 +22,7 @@ from pinnace.engine import interface
 from pinnace.kernel import paths
 from pinnace.kit import clock, files, tasks
 from pinnace.kubelet import settings as settings_module
-from pinnace.kubelet.node import admission, facts, housekeeping, registration
+from pinnace.kubelet.node import admission, facts, groups, housekeeping, registration
 from pinnace.kubelet.pod import (
     backoffs,
     checks,
@@ -76,6 +76,7 @@ class Kubelet:
         self.node = registration.NodeStatus(
             api, engine, time, settings, recorder, self.machine, lambda: self._nodes.get(None, settings.node_name)
         )
+        self._groups = groups.Groups(engine, self.machine, time, self._admitted, self.node.tell)
         self.pods = informer.Informer(api, resources.PODS, time, field_selector=f"spec.nodeName={settings.node_name}")
         self._services = informer.Informer(api, resources.SERVICES, time)
         self._nodes = informer.Informer(
@@ -134,12 +135,14 @@ class Kubelet:
         for source in (self.pods, self._services, self._nodes):
             supervisor.start(f"{source.resource.plural} informer", source.run)
         await self.node.register()
+        self.node.tell_starting()
         supervisor.start("node lease", self.node.run_lease)
+        supervisor.start("groups of pods", self._groups.run)
         for source in (self.pods, self._services, self._nodes):
             await source.wait_synced()
         await self._adopt()
         self.pods.add_handler(self._on_pod)
-        self.node.tell_starting()
+        self._nodes.add_handler(self._on_node)
         self.node.set_health(registration.Health(is_ready=True))
         supervisor.start("node status", self.node.run_status)
         housekeeping.Housekeeping(self).start(supervisor)
@@ -242,6 +245,10 @@ class Kubelet:
             name = f"delete {podspec.full_name(new)}"
             self._supervisor.spawn(name, self._writer.delete(new))
 
+    def _on_node(self, old: client.Object | None, new: client.Object | None) -> None:
+        if new is not None:
+            self.node.observe(new)
+
     def _reconsider_resizes(self) -> None:
         """There may be more room, or less."""
         for each in self.workers.values():
@@ -297,11 +304,13 @@ class Kubelet:
         made = worker.PodWorker(pod, self._shared, self._writer, on_finished=self._on_finished)
         made.adopt(found, sandbox)
         self.workers[made.uid] = made
+        self._groups.note_change()
         self._tasks[made.uid] = self._supervisor.start(f"pod {podspec.full_name(pod)}", made.run)
         return made
 
     def _on_finished(self, ended: worker.PodWorker) -> None:
         self.workers.pop(ended.uid, None)
+        self._groups.note_change()
         self._reconsider_resizes()
         task = self._tasks.pop(ended.uid, None)
         if task is not None:

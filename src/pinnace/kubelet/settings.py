@@ -27,6 +27,9 @@ class Settings:
     runtime_version: str = "pinnace://0.1.0"
     max_pods: int = 110
     """Upstream's default; the size of a /24 leaves room for about twice as many."""
+    pod_pids_limit: int = 4096
+    """Processes and threads of one pod (podPidsLimit); 0: as many as all pods together may have. Upstream has no limit unless told: with
+    none a fork bomb takes the processes of every other pod."""
     lease_seconds: float = 10.0
     """Between two renewals of the node's Lease; it is held for four times as long."""
     status_seconds: float = 10.0

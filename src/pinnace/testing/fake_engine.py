@@ -211,6 +211,7 @@ class FakeHost:
         """(verb, container or sandbox name) in order, to be looked at by tests."""
         self.containers: dict[str, interface.Container] = {}
         self.sandboxes: dict[str, interface.Sandbox] = {}
+        self.groups: dict[str, interface.Resources] = {}
         self.images: dict[str, interface.Image] = {}
         self.remote_images: dict[str, interface.Image] = {}
         """What a pull finds."""
@@ -555,6 +556,10 @@ class FakeEngine:
         self.host.sandboxes[sandbox_id] = changed
         return changed
 
+    async def limit_group(self, group: str, resources: interface.Resources) -> None:
+        self.host.fail_if_told("limit_group", group)
+        self.host.groups[group] = resources
+
     async def create(self, spec: interface.ContainerSpec) -> interface.Container:
         self.host.fail_if_told("create", spec.name)
         if any(c.spec.name == spec.name for c in self.host.containers.values()):
@@ -709,7 +714,9 @@ class FakeEngine:
         return container
 
     async def stats(self, container_id: str) -> interface.Stats:
-        container = self._running(container_id)
+        container = self.host.find(container_id)
+        if not container.status.is_alive:
+            return interface.Stats(filesystem_bytes=1 << 12)
         age = self.host.now_ns() - container.started_at
         return interface.Stats(age // 100, 1 << 20, 1 << 20, 1, 1 << 12)
 

@@ -64,8 +64,9 @@ class NodeAgent:
         make_engine: Callable[[], interface.Engine] | None = None,
         network: net.PodNetwork | None = None,
         mounts: volumes.Mounts | None = None,
-        max_pods: int = 110,
+        **settings: Any,
     ) -> None:
+        """`settings`: fields of the kubelet's own."""
         self.time: kit_clock.Clock = time or clock.VirtualClock()
         self.api = fake_api.FakeApi()
         self.host = fake_engine.FakeHost(self.time)
@@ -80,7 +81,7 @@ class NodeAgent:
             data_dir=folder / "node",
             logs_dir=folder / "logs",
             cluster_dns=("10.43.0.10",),
-            max_pods=max_pods,
+            **settings,
         )
         self.token_requests: list[Object] = []
         self.events: list[tuple[str, str, str]] = []

@@ -75,7 +75,23 @@ def test_cgroup_v2_files(tmp_path: pathlib.Path) -> None:
     (group / "memory.events").write_text("low 0\noom_kill 2\n")
     (group / "pids.current").write_text("4\n")
     assert groups.figures("/a/b") == cgroups.Figures(12_000, 100, 70, 4)
+    (group / "pids.events").write_text("max 5\n")
     assert groups.oom_kills("/a/b") == 2
+    assert groups.limits("/a/b") == cgroups.Limits(memory_bytes=7, pids=3)
+    assert groups.limit_hits("/a/b") == 5
+    groups.change("/a/b", cgroups.Limits(pids=3), cgroups.Limits(), limits_swap=False)
+    assert (group / "pids.max").read_text() == "max"
+    assert groups.limits("/a/b").pids == 0
+
+
+def test_cgroup_v1_files(tmp_path: pathlib.Path) -> None:
+    groups = cgroups.Cgroups(cgroups.Layout(1, {name: tmp_path / name for name in ("cpu", "memory", "pids")}))
+    groups.create("/a/b", cgroups.Limits(memory_bytes=7, pids=3))
+    assert groups.limits("/a/b") == cgroups.Limits(memory_bytes=7, pids=3)
+    (tmp_path / "pids/a/b/pids.events").write_text("max 5\n")
+    assert groups.limit_hits("/a/b") == 5
+    groups.change("/a/b", cgroups.Limits(pids=3), cgroups.Limits(pids=9), limits_swap=False)
+    assert (tmp_path / "pids/a/b/pids.max").read_text() == "9"
 
 
 def test_capabilities() -> None:

@@ -59,6 +59,8 @@ class LocalUse:
     """emptyDir volumes by name."""
     containers: Mapping[str, int]
     """Writable layers and logs by container."""
+    files: int = 0
+    """What else a pod may write to: /etc/hosts, resolv.conf, termination messages."""
 
 
 def has_local_limits(pod: podspec.Object) -> bool:
@@ -90,10 +92,7 @@ def over_limit(pod: podspec.Object, use: LocalUse) -> str:
     limits = _storage_limits(pod)
     if not limits:
         return ""
-    on_disk = {
-        each["name"] for each in pod["spec"].get("volumes") or () if not (each.get("emptyDir") or {}).get("medium")
-    }
-    total = sum(use.containers.values()) + sum(size for name, size in use.volumes.items() if name in on_disk)
+    total = disk_bytes(pod, use)
     allowed = sum(quantity.value(limit) for limit in limits.values())
     if total > allowed:
         shown = quantity.render(decimal.Decimal(allowed), quantity.format_of(next(iter(limits.values()))))
@@ -102,6 +101,15 @@ def over_limit(pod: podspec.Object, use: LocalUse) -> str:
         if use.containers.get(name, 0) > quantity.value(limit):
             return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
     return ""
+
+
+def disk_bytes(pod: podspec.Object, use: LocalUse) -> int:
+    """All that the pod keeps on the node's disk: without the volumes that lie in memory."""
+    on_disk = {
+        each["name"] for each in pod["spec"].get("volumes") or () if not (each.get("emptyDir") or {}).get("medium")
+    }
+    volumes = sum(size for name, size in use.volumes.items() if name in on_disk)
+    return sum(use.containers.values()) + volumes + use.files
 
 
 def message(candidate: Candidate, resource: str, threshold: str, available: str) -> str:

@@ -30,7 +30,17 @@ def resources(settings: settings_module.Settings) -> dependencies.Machine:
         "memory": f"{max(0, memory - settings.eviction_memory_bytes) >> 10}Ki",
     }
     has_apparmor = _read("/sys/module/apparmor/parameters/enabled").startswith("Y")
-    return dependencies.Machine(capacity, allocatable, memory, has_apparmor)
+    return dependencies.Machine(capacity, allocatable, memory, pids_for_pods(), has_apparmor)
+
+
+SYSTEM_PIDS_PART = 0.1
+"""Of the kernel's process numbers: kept for the machine itself."""
+
+
+def pids_for_pods() -> int:
+    """What the kernel can give, without what the machine needs to be governed; 0: the kernel does not say."""
+    limits = [_read(f"/proc/sys/kernel/{name}").strip() for name in ("pid_max", "threads-max")]
+    return int(min((int(text) for text in limits if text.isdigit()), default=0) * (1 - SYSTEM_PIDS_PART))
 
 
 def memory_info() -> dict[str, int]:

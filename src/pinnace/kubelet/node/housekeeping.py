@@ -2,16 +2,18 @@
 pressure and evict."""
 
 import asyncio
+import collections
 import contextlib
 import logging
 import pathlib
 from typing import Protocol
 
 from pinnace.engine import interface
+from pinnace.kernel import filesystem
 from pinnace.kit import clock, tasks
 from pinnace.kubelet import settings as settings_module
 from pinnace.kubelet.node import eviction, facts, registration
-from pinnace.kubelet.pod import model, podspec, worker
+from pinnace.kubelet.pod import model, podspec, sandboxes, worker
 from pinnace.net import interface as net
 
 log = logging.getLogger(__name__)
@@ -127,17 +129,21 @@ class Housekeeping:
                 each.evict(model.Termination(grace_seconds=1, reason="Evicted", message=text, is_failure=True))
 
     async def _local_use(self, pod: worker.PodWorker) -> eviction.LocalUse:
-        containers: dict[str, int] = {}
-        for container in pod.live_containers():
+        """Also of containers that have ended: what they wrote stays until they are removed."""
+        containers: dict[str, int] = collections.defaultdict(int)
+        for container in pod.known_containers():
             name = container.spec.labels.get(model.CONTAINER_NAME_LABEL, "")
             with contextlib.suppress(interface.EngineError):
-                stats = await self._agent.engine.stats(container.id)
-                logs = await asyncio.to_thread(folder_bytes, container.log_path.parent)
-                containers[name] = stats.filesystem_bytes + logs
-        folder = self._agent.settings.pod_dir(pod.uid) / "volumes" / "kubernetes.io~empty-dir"
-        names = [each["name"] for each in pod.pod["spec"].get("volumes") or () if each.get("emptyDir") is not None]
-        volumes = {name: await asyncio.to_thread(folder_bytes, folder / name) for name in names}
-        return eviction.LocalUse(volumes, containers)
+                containers[name] += (await self._agent.engine.stats(container.id)).filesystem_bytes
+        settings, spec = self._agent.settings, pod.pod["spec"]
+        logs = settings.pod_logs_dir(podspec.namespace(pod.pod), podspec.name(pod.pod), pod.uid)
+        for name in containers:
+            containers[name] += await asyncio.to_thread(filesystem.disk_usage, logs / name)
+        folder = settings.pod_dir(pod.uid)
+        names = [each["name"] for each in spec.get("volumes") or () if each.get("emptyDir") is not None]
+        places = [folder / "volumes" / "kubernetes.io~empty-dir" / name for name in names]
+        volumes = {place.name: await asyncio.to_thread(filesystem.disk_usage, place) for place in places}
+        return eviction.LocalUse(volumes, containers, await asyncio.to_thread(sandboxes.files_bytes, folder))
 
     async def check_pressure(self) -> None:
         settings = self._agent.settings
@@ -184,15 +190,11 @@ class Housekeeping:
         )
 
     async def _measure(self, pod: worker.PodWorker) -> eviction.Candidate:
-        memory = disk = 0
+        memory = 0
         for container in pod.live_containers():
             with contextlib.suppress(interface.EngineError):
-                stats = await self._agent.engine.stats(container.id)
-                memory += stats.memory_working_set_bytes
-                disk += stats.filesystem_bytes
-        folder = self._agent.settings.pod_dir(pod.uid) / "volumes" / "kubernetes.io~empty-dir"
-        disk += await asyncio.to_thread(folder_bytes, folder)
-        return eviction.Candidate(pod.pod, memory, disk)
+                memory += (await self._agent.engine.stats(container.id)).memory_working_set_bytes
+        return eviction.Candidate(pod.pod, memory, eviction.disk_bytes(pod.pod, await self._local_use(pod)))
 
 
 def rotate(path: pathlib.Path, keep: int, stamp: str) -> None:
@@ -201,12 +203,3 @@ def rotate(path: pathlib.Path, keep: int, stamp: str) -> None:
     older = sorted(path.parent.glob(f"{path.name}.*"))
     for each in older[: max(0, len(older) - (keep - 1))]:
         each.unlink(missing_ok=True)
-
-
-def folder_bytes(folder: pathlib.Path) -> int:
-    """Bytes of disk of the files below; links are not followed. Files that vanish meanwhile do not count."""
-    total = 0
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        with contextlib.suppress(OSError):
-            total += path.lstat().st_blocks * 512
-    return total

@@ -184,6 +184,7 @@ class NodeStatus:
         self._written: client.Object = {}
         self._written_at = 0.0
         self._changed = asyncio.Event()
+        self._is_unschedulable = False
         self.health = Health(is_ready=False, problem="the node agent is starting")
         self.node: client.Object = {"metadata": {"name": settings.node_name, "labels": labels(settings)}, "spec": {}}
 
@@ -280,12 +281,28 @@ class NodeStatus:
         old = {entry["type"]: entry["status"] for entry in before.get("conditions") or ()}
         for entry in after["conditions"]:
             if old.get(entry["type"]) != entry["status"]:
-                reason = _EVENTS[entry["type"], entry["status"]]
-                text = f"Node {self._settings.node_name} status is now: {reason}"
-                self._recorder.normal(self._reference(), reason, text)
+                self._tell_status(_EVENTS[entry["type"], entry["status"]])
+
+    def _tell_status(self, reason: str) -> None:
+        self.tell(False, reason, f"Node {self._settings.node_name} status is now: {reason}")
 
     def tell_starting(self) -> None:
-        self._recorder.normal(self._reference(), "Starting", "Starting kubelet.")
+        self.tell(False, "Starting", "Starting kubelet.")
+        before, now = (self._written.get("nodeInfo") or {}).get("bootID"), self._info["bootID"]
+        if before and before != now:
+            self.tell(True, "Rebooted", f"Node {self._settings.node_name} has been rebooted, boot id: {now}")
+
+    def observe(self, node: client.Object) -> None:
+        """The Node as the API shows it: somebody may have taken it out of the scheduling, or put it back."""
+        is_unschedulable = bool((node.get("spec") or {}).get("unschedulable"))
+        if is_unschedulable != self._is_unschedulable:
+            self._is_unschedulable = is_unschedulable
+            self._tell_status("NodeNotSchedulable" if is_unschedulable else "NodeSchedulable")
+
+    def tell(self, is_warning: bool, reason: str, message: str) -> None:
+        """An event of the node."""
+        record = self._recorder.warning if is_warning else self._recorder.normal
+        record(self._reference(), reason, message)
 
     def _reference(self) -> dict[str, Any]:
         metadata = {"name": self._settings.node_name, "uid": self.node["metadata"].get("uid", "")}

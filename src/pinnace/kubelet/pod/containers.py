@@ -30,9 +30,9 @@ def pod_labels(pod: podspec.Object) -> dict[str, str]:
     }
 
 
-def sandbox_spec(pod: podspec.Object, attempt: int, cluster_domain: str) -> interface.SandboxSpec:
+def sandbox_spec(pod: podspec.Object, attempt: int, settings: settings_module.Settings) -> interface.SandboxSpec:
     spec = pod["spec"]
-    host_name, _ = podfiles.host_names(pod, cluster_domain)
+    host_name, _ = podfiles.host_names(pod, settings.cluster_domain)
     security = spec.get("securityContext") or {}
     return interface.SandboxSpec(
         id=sandbox_id(pod, attempt),
@@ -43,7 +43,8 @@ def sandbox_spec(pod: podspec.Object, attempt: int, cluster_domain: str) -> inte
         host_pid=bool(spec.get("hostPID")),
         share_pid=bool(spec.get("shareProcessNamespace")),
         sysctls={entry["name"].replace("/", "."): str(entry["value"]) for entry in security.get("sysctls") or ()},
-        resources=qos.pod_resources(pod),
+        resources=qos.sandbox_resources(pod, settings.pod_pids_limit),
+        group=qos.group(pod),
         shm_bytes=DEFAULT_SHM_BYTES,
     )
 

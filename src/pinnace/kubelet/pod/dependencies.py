@@ -19,6 +19,8 @@ class Machine:
     capacity: Mapping[str, str]
     allocatable: Mapping[str, str]
     memory_bytes: int
+    pids: int = 0
+    """Processes and threads that all pods together may have; 0: not known."""
     has_apparmor: bool = False
     """The kernel enforces profiles of AppArmor."""
 

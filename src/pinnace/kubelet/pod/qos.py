@@ -114,6 +114,30 @@ def pod_resources(pod: podspec.Object) -> interface.Resources | None:
     )
 
 
+def sandbox_resources(pod: podspec.Object, pids: int) -> interface.Resources:
+    """Limits of the group that all processes of a pod are in."""
+    return dataclasses.replace(pod_resources(pod) or interface.Resources(cpu_shares=MIN_SHARES), pids=pids)
+
+
+BEST_EFFORT_GROUP = "besteffort"
+BURSTABLE_GROUP = "burstable"
+_GROUPS = {"BestEffort": BEST_EFFORT_GROUP, "Burstable": BURSTABLE_GROUP, "Guaranteed": ""}
+
+
+def group(pod: podspec.Object) -> str:
+    """The group of pods that its own lies in: guaranteed ones beside the groups of the others, as upstream has it."""
+    return _GROUPS[qos_class(pod)]
+
+
+def group_resources(pods: Iterable[podspec.Object]) -> dict[str, interface.Resources]:
+    """What weighs how much when the CPUs are wanted: burstable pods together what they request, best-effort ones next to nothing."""
+    requested = sum(pod_request(pod, "cpu") for pod in pods if group(pod) == BURSTABLE_GROUP)
+    return {
+        BURSTABLE_GROUP: interface.Resources(cpu_shares=shares(requested)),
+        BEST_EFFORT_GROUP: interface.Resources(cpu_shares=MIN_SHARES),
+    }
+
+
 def widest(left: interface.Resources, right: interface.Resources) -> interface.Resources:
     """Limits of a group in which what either of the two allows may run."""
 

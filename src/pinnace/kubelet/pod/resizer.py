@@ -47,7 +47,8 @@ class Resizer:
         if sandbox is None:
             return
         left = resizing.left(pod, known.observed(), known.actual)
-        present, wanted = sandbox.limits or interface.Resources(), qos.pod_resources(pod) or interface.Resources()
+        present = sandbox.limits or interface.Resources()
+        wanted = qos.sandbox_resources(pod, self._shared.settings.pod_pids_limit)
         await self._limit_sandbox(qos.widest(present, wanted))
         for name in left.live:
             latest = known.observed().latest(name)

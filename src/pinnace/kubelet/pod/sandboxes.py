@@ -1,12 +1,16 @@
 """The acts on a pod's sandbox: made with its network, taken down with everything in it."""
 
+import contextlib
+import pathlib
+
 from pinnace.engine import interface
+from pinnace.kernel import filesystem
 from pinnace.kubelet.pod import containers, dependencies, model, podfiles, podspec
 
 
 async def create(pod: podspec.Object, attempt: int, shared: dependencies.Parts) -> model.SandboxView:
     """Namespaces and address. What a failed try began is undone. Raises EngineError, NetworkError."""
-    spec = containers.sandbox_spec(pod, attempt, shared.settings.cluster_domain)
+    spec = containers.sandbox_spec(pod, attempt, shared.settings)
     try:
         sandbox = await shared.engine.create_sandbox(spec)
     except interface.NameInUse:
@@ -44,7 +48,8 @@ def view(sandbox: interface.Sandbox, addresses: tuple[str, ...]) -> model.Sandbo
     )
 
 
-LAST_FILE = "hostname"
+FILES = ("etc-hosts", "resolv.conf", "hostname")
+LAST_FILE = FILES[-1]
 """Written after the others: where it is, they are."""
 
 
@@ -64,3 +69,13 @@ def ensure_files(pod: podspec.Object, addresses: tuple[str, ...], shared: depend
     last = shared.settings.pod_dir(podspec.uid(pod)) / LAST_FILE
     if not last.exists() or not last.stat().st_size:
         write_files(pod, addresses, shared)
+
+
+def files_bytes(folder: pathlib.Path) -> int:
+    """Bytes of disk of what containers write to besides their layers, volumes and logs: these files, which they share and may fill, and
+    their termination messages. `folder`: the pod's. Blocking."""
+    total = filesystem.disk_usage(folder / "containers")
+    for name in FILES:
+        with contextlib.suppress(FileNotFoundError):
+            total += (folder / name).lstat().st_blocks * 512
+    return total

@@ -142,7 +142,7 @@ class PodState:
             actual=self.actual,
             limits_stale=self.sandbox is not None
             and (self.sandbox.limits or interface.Resources())
-            != (qos.pod_resources(self.pod) or interface.Resources()),
+            != qos.sandbox_resources(self.pod, self._shared.settings.pod_pids_limit),
             resize_pending=self.resize_pending,
             resize_error=self.resize_error,
             volumes_ready=self.volumes_ready,

@@ -170,6 +170,10 @@ class PodWorker:
         latest = self._state.observed().latest(name)
         return None if latest is None else self._state.containers.get(latest.id)
 
+    def known_containers(self) -> list[interface.Container]:
+        """All that the engine has a record of, the ended ones too."""
+        return list(self._state.containers.values())
+
     def live_containers(self) -> list[interface.Container]:
         return [container for container in self._state.containers.values() if container.status.is_alive]
 
