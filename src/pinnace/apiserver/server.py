@@ -120,12 +120,11 @@ class ApiServer:
 
     async def handle(self, request: messages.Request) -> messages.Answer:
         started = self._clock.monotonic()
-        verb, match = request.method, None
+        match = None
         warnings: list[str] = []
         try:
             options = query.Query(request.query_values()) if request.query else query.EMPTY
             match = self._routes.match(request.method, request.path, options)
-            verb = match.route.verb
             answer = await self._serve(request, match, options, warnings)
         except errors.StatusError as error:
             answer = respond.status(error, _form_of_error(request), warnings)
@@ -139,15 +138,12 @@ class ApiServer:
             log.exception("%s %s failed", request.method, request.path)
             answer = respond.status(errors.internal("the request could not be handled; the server's log says why"))
         code = answer.status if isinstance(answer, messages.Response) else 101
-        asked = match.attributes if match is not None else None
-        self._metrics.observe(
-            verb,
-            asked.group if asked else "",
-            asked.resource if asked else "",
-            asked.subresource if asked else "",
-            code,
-            self._clock.monotonic() - started,
-        )
+        seconds = self._clock.monotonic() - started
+        if match is not None and match.route.is_installed:
+            asked = match.attributes
+            self._metrics.observe(match.route.verb, asked.group, asked.resource, asked.subresource, code, seconds)
+        else:
+            self._metrics.observe_other(code, seconds)
         return await respond.maybe_compress(request, await respond.maybe_indent(request, answer))
 
     async def _serve(

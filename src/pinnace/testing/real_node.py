@@ -31,8 +31,8 @@ async def node(places: Places, tmp_path: pathlib.Path, **settings: Any) -> Async
     )
     node_range = ipaddress.IPv4Network("10.204.7.0/24")
     owner = base_table.BaseTable(table)
-    settings = bridge.Settings(node_range, ipaddress.IPv4Address("10.205.0.10"), tmp_path / "network.json")
-    network = bridge.BridgeNetwork(settings, owner, host_ports.HostPorts(), clock.SystemClock())
+    of_bridge = bridge.Settings(node_range, ipaddress.IPv4Address("10.205.0.10"), tmp_path / "network.json")
+    network = bridge.BridgeNetwork(of_bridge, owner, host_ports.HostPorts(), clock.SystemClock())
     images.busybox_archive(tmp_path / "busybox.tar", "busybox:latest", Cmd=["sleep", "1000000"])
 
     def make_engine() -> engine.Engine:

@@ -1,8 +1,15 @@
-"""Counters of the server and their exposition in the Prometheus text format."""
+"""Counters of the server and their exposition in the Prometheus text format.
+
+Labels are words of installed routes, never of requests: what nothing serves is one series, and there is a bound on all of them, because
+custom kinds come and go.
+"""
 
 from collections.abc import Callable
 
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
+
+MOST_SERIES = 10_000
+OTHER = "other"
 
 Labels = tuple[str, str, str, str, int]
 """(verb, group, resource, subresource, code)."""
@@ -19,6 +26,9 @@ class Metrics:
 
     def observe(self, verb: str, group: str, resource: str, subresource: str, code: int, seconds: float) -> None:
         key = (verb, group, resource, subresource, code)
+        if key not in self._requests and len(self._requests) >= MOST_SERIES:
+            verb, group, resource = OTHER, "", OTHER
+            key = (verb, group, resource, "", code)
         self._requests[key] = self._requests.get(key, 0) + 1
         counts = self._durations.get((verb, group, resource))
         if counts is None:
@@ -27,25 +37,36 @@ class Metrics:
         counts[_bucket(seconds)] += 1
         counts[-1] += seconds
 
+    def observe_other(self, code: int, seconds: float) -> None:
+        """A request that no installed route has answered."""
+        self.observe(OTHER, "", OTHER, "", code, seconds)
+
     def expose(self) -> bytes:
         lines = [
             "# HELP apiserver_request_total Requests by verb, group, resource, subresource and HTTP response code.",
             "# TYPE apiserver_request_total counter",
         ]
         for (verb, group, resource, subresource, code), count in sorted(self._requests.items()):
-            lines.append(
-                f'apiserver_request_total{{code="{code}",group="{group}",resource="{resource}",'
-                f'subresource="{subresource}",verb="{verb.upper()}"}} {count}'
-            )
+            labels = _labels(code=str(code), group=group, resource=resource, subresource=subresource, verb=verb.upper())
+            lines.append(f"apiserver_request_total{{{labels}}} {count}")
         lines += [
             "# HELP apiserver_request_duration_seconds Response latency by verb, group and resource.",
             "# TYPE apiserver_request_duration_seconds histogram",
         ]
         for (verb, group, resource), counts in sorted(self._durations.items()):
-            lines += _histogram(f'group="{group}",resource="{resource}",verb="{verb.upper()}"', counts)
+            lines += _histogram(_labels(group=group, resource=resource, verb=verb.upper()), counts)
         for name, (help_text, read) in sorted(self._gauges.items()):
             lines += [f"# HELP {name} {help_text}", f"# TYPE {name} gauge", f"{name} {read():g}"]
         return ("\n".join(lines) + "\n").encode()
+
+
+def _labels(**values: str) -> str:
+    return ",".join(f'{name}="{escape(value)}"' for name, value in values.items())
+
+
+def escape(value: str) -> str:
+    """`value` as a label's value: nothing in it ends the value or its line."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _bucket(seconds: float) -> int:

@@ -28,6 +28,8 @@ class Route:
     handler: Handler
     is_long: bool = False
     """Stays open: neither timed out nor counted as work in flight."""
+    is_installed: bool = True
+    """False: answers what nothing serves, under whatever words a stranger has thought of."""
 
 
 Methods = Mapping[str, Route]
@@ -114,10 +116,10 @@ class Table:
             match = link.match(method, path, found, options)
             if match is not None:
                 return match
-        verb = _verb(method)
+        route = _unknown(method, _no_page)
         if found is None:
-            return Match(Route(verb, _no_page), authz.Attributes(verb, path=path))
-        return Match(Route(verb, _no_page), _attributes(verb, found, found.name))
+            return Match(route, authz.Attributes(route.verb, path=path))
+        return Match(route, _attributes(route.verb, found, found.name))
 
 
 class Kinds:
@@ -137,7 +139,7 @@ class Kinds:
             if (found.group, found.version) not in self._installed:
                 return None
             verb = _METHOD_VERBS.get(method, "get")
-            return Match(Route(_verb(method), _not_found), _attributes(verb, found, found.name))
+            return Match(_unknown(method, _not_found), _attributes(verb, found, found.name))
         route = self._route(kind, found, method, options)
         name = found.name or _selected_name(route.verb, options)
         attributes = _attributes(route.verb, found, name)
@@ -153,7 +155,7 @@ class Kinds:
         if found.subresource:
             if kind.subresource(found.subresource) is None or (found.tail and found.subresource != "proxy"):
                 is_installed = (kind.group, kind.version) in self._installed
-                return Route(_verb(method), _not_found if is_installed else _no_such_part)
+                return _unknown(method, _not_found if is_installed else _no_such_part)
             rows = special or (SCALE if found.subresource == "scale" else PARTS)
             return rows.get(method) or _refused(_verb(method))
         if special is not None and method in special:
@@ -235,6 +237,10 @@ async def _no_such_part(context: contexts.Context) -> messages.Answer:
 
 async def _not_allowed(_: contexts.Context) -> messages.Answer:
     raise errors.StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+
+def _unknown(method: str, handler: Handler) -> Route:
+    return Route(_verb(method), handler, is_installed=False)
 
 
 def _refused(verb: str) -> Route:
