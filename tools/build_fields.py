@@ -25,7 +25,15 @@ ROOTS = (
     "k8s.io.kube_aggregator.pkg.apis.",
 )
 # Packages that hold no kind of their own but parts of all.
-SHARED = ("api.resource", "apis.meta.v1", "apidiscovery.v2", "apidiscovery.v2beta1", "runtime", "util.intstr")
+SHARED = (
+    "api.resource",
+    "apis.meta.v1",
+    "apis.meta.v1beta1",
+    "apidiscovery.v2",
+    "apidiscovery.v2beta1",
+    "runtime",
+    "util.intstr",
+)
 _MESSAGE = re.compile(r"^message (\w+) \{(.*?)^\}", re.MULTILINE | re.DOTALL)
 _FIELD = re.compile(r"^  (optional|repeated|map<string, ([\w.]+)>) ?(\.?[\w.]*) (\w+) = (\d+);", re.MULTILINE)
 _STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)

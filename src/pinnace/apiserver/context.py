@@ -9,7 +9,7 @@ from pinnace.apiserver import settings, users
 from pinnace.apiserver.admission import chain
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
-from pinnace.apiserver.http import documents, frames
+from pinnace.apiserver.http import documents, frames, serializers
 from pinnace.apiserver.http import query as queries
 from pinnace.apiserver.keepers import ticker
 from pinnace.apiserver.storage import memo, objects
@@ -34,6 +34,7 @@ class Services:
     documents: documents.Documents
     fields_of_new: memo.Remembered[list[dict[str, Any]]] = dataclasses.field(default_factory=memo.Remembered)
     wrong_with_new_pods: memo.Remembered[list[errors.Cause]] = dataclasses.field(default_factory=memo.Remembered)
+    messages: serializers.Messages = dataclasses.field(default_factory=serializers.Messages)
     decoded: frames.Decoded = dataclasses.field(default_factory=frames.Decoded)
 
 

@@ -127,7 +127,7 @@ class ApiServer:
             match = self._routes.match(request.method, request.path, options)
             answer = await self._serve(request, match, options, warnings)
         except errors.StatusError as error:
-            answer = respond.status(error, _form_of_error(request), warnings)
+            answer = respond.status(error, negotiate.error_form(request.headers.get("accept", "")), warnings)
         except interface.StoreFailed as error:
             log.critical("the store has failed: %s", error)
             answer = respond.status(errors.internal(f"the store has failed: {error}"))
@@ -190,14 +190,3 @@ class ApiServer:
             ) from None
         finally:
             self._flow.leave()
-
-
-def _form_of_error(request: messages.Request) -> negotiate.Form:
-    """Errors have no tables: JSON, unless YAML was asked for."""
-    accept = request.headers.get("accept", "")
-    if not accept:
-        return negotiate.PLAIN
-    try:
-        return negotiate.Form(negotiate.form(accept).media)
-    except errors.StatusError:
-        return negotiate.PLAIN

@@ -237,10 +237,17 @@ def test_forms_that_are_not_spoken_are_named() -> None:
         assert (shown.code, shown.reason) == (406, "NotAcceptable")
         sent = await api.call("POST", CONFIG_MAPS, b"x", headers={"content-type": "text/plain"})
         assert (sent.code, sent.reason) == (415, "UnsupportedMediaType")
-        fallback = await api.call(
-            "GET", f"{CONFIG_MAPS}/a", headers={"accept": "application/vnd.kubernetes.protobuf,application/json"}
+        assert shown.json["message"] == (
+            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
         )
-        assert fallback.json["kind"] == "ConfigMap"
+        cbor = await api.call("POST", CONFIG_MAPS, b"x", headers={"content-type": "application/cbor"})
+        assert cbor.json["message"] == (
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        )
+        watch = await api.call("GET", f"{CONFIG_MAPS}?watch=1", headers={"accept": "application/yaml"})
+        assert watch.code == 406
+        assert b"application/json;stream=watch" in watch.body
 
     api_server.run(scenario)
 

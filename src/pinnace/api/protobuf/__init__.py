@@ -6,6 +6,16 @@ runtime/serializer/protobuf). Reading and writing agree with upstream's Go types
 
 from pinnace.api.protobuf.fields import MAGIC
 from pinnace.api.protobuf.reading import ProtobufError, parse
-from pinnace.api.protobuf.writing import encode, envelope, list_message, message, watch_frame
+from pinnace.api.protobuf.writing import encode, envelope, has_form, list_message, message, watch_frame
 
-__all__ = ["MAGIC", "ProtobufError", "encode", "envelope", "list_message", "message", "parse", "watch_frame"]
+__all__ = [
+    "MAGIC",
+    "ProtobufError",
+    "encode",
+    "envelope",
+    "has_form",
+    "list_message",
+    "message",
+    "parse",
+    "watch_frame",
+]

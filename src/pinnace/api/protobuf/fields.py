@@ -73,12 +73,18 @@ def table() -> Table:
     return Table(importlib.resources.files("pinnace.api.protobuf").joinpath("fields.txt").read_text())
 
 
-_PACKAGES = {"": "core", "internal.apiserver.k8s.io": "apiserverinternal"}
+_PACKAGES = {
+    "": "core",
+    "flowcontrol.apiserver.k8s.io": "flowcontrol",
+    "internal.apiserver.k8s.io": "apiserverinternal",
+    "meta.k8s.io": "apis.meta",
+    "rbac.authorization.k8s.io": "rbac",
+}
 
 
 def package(group: str, version: str) -> str:
-    """`apps.v1`: how the table shortens the name of a group's package."""
-    return f"{_PACKAGES.get(group) or group.partition('.')[0]}.{version}"
+    """`apps.v1`: how the table shortens the name of a group's package. That of a group which is not upstream's is no name in the table."""
+    return f"{_PACKAGES.get(group) or group.removesuffix('.k8s.io')}.{version}"
 
 
 def message_of(api_version: str, kind: str) -> str | None:

@@ -32,7 +32,7 @@ _ENVELOPE_END = b"\x1a\0\x22\0"
 
 def encode(obj: Object) -> bytes:
     """The object, or list of objects of one kind, in its envelope. Raises KeyError for a kind that has no protobuf form."""
-    api_version, kind = obj["apiVersion"], obj["kind"]
+    api_version, kind = obj.get("apiVersion", ""), obj.get("kind", "")
     name = fields.message_of(api_version, kind)
     if name is not None:
         return envelope(api_version, kind, _message(name)(obj))

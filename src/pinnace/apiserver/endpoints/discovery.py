@@ -5,8 +5,6 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
 from pinnace.api import kinds
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import negotiate, respond
@@ -122,7 +120,7 @@ def _is_aggregated(form: negotiate.Form) -> bool:
 
 
 def _aggregated(context: contexts.Context, wanted: Sequence[str], form: negotiate.Form) -> messages.Answer:
-    body = orjson.dumps(
+    body = form.serializer.encode(
         {
             "kind": _AGGREGATED,
             "apiVersion": f"{_AGGREGATED_GROUP}/{form.version}",
@@ -132,7 +130,7 @@ def _aggregated(context: contexts.Context, wanted: Sequence[str], form: negotiat
     )
     tag = '"' + hashlib.sha512(body).hexdigest().upper() + '"'
     headers = [
-        ("Content-Type", f"application/json;g={_AGGREGATED_GROUP};v={form.version};as={_AGGREGATED}"),
+        ("Content-Type", f"{form.serializer.media};g={_AGGREGATED_GROUP};v={form.version};as={_AGGREGATED}"),
         ("ETag", tag),
         ("Vary", "Accept"),
         ("Cache-Control", "public"),
@@ -185,4 +183,4 @@ class Root:
         found = set(self._plain)
         for kind in context.services.registry.all():
             found |= {f"/apis/{kind.group}", f"/apis/{kind.api_version}"} if kind.group else {f"/api/{kind.version}"}
-        return respond.value({"paths": sorted(found)}, negotiate.form(context.accept, negotiate.NONE))
+        return respond.value({"paths": sorted(found)}, negotiate.document_form(context.accept))

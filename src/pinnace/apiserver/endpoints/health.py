@@ -73,7 +73,7 @@ async def version(context: contexts.Context) -> messages.Answer:
         "compiler": platform.python_implementation(),
         "platform": f"linux/{machine}",
     }
-    return respond.value(body, negotiate.form(context.accept, negotiate.NONE))
+    return respond.value(body, negotiate.document_form(context.accept))
 
 
 class Exposition:

@@ -17,7 +17,7 @@ async def v2(context: contexts.Context) -> messages.Answer:
     first = context.accept.partition(",")[0].partition(";")[0].strip().lower()
     if first in _V2_PROTOBUF_NAMES:
         return _answer(context, await context.services.documents.v2_protobuf(), _V2_PROTOBUF)
-    negotiate.form(context.accept, negotiate.NONE)
+    negotiate.document_form(context.accept)
     return _answer(context, await context.services.documents.v2())
 
 
@@ -27,7 +27,7 @@ async def v3_index(context: contexts.Context) -> messages.Answer:
 
 async def v3_document(context: contexts.Context) -> messages.Answer:
     """`/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`."""
-    negotiate.form(context.accept, negotiate.NONE)
+    negotiate.document_form(context.accept)
     parts = context.request.path[len(_V3) :].strip("/").split("/")
     found = None
     if parts[0] == "api" and len(parts) == 2:

@@ -24,7 +24,7 @@ def decoded(
 ) -> Object:
     """The object in `data`, with defaults; what is wrong with it but tolerable becomes a warning. Raises 400, 415, 422."""
     kind = kind or context.kind
-    content_type = negotiate.body_type(context.request.headers.get("content-type", ""))
+    content_type = negotiate.body_form(context.request.headers.get("content-type", "")).content_type
     found = decode.decode(data, kind, field_validation=options.field_validation, content_type=content_type)
     for warning in found.warnings:
         if warning not in context.warnings:
@@ -53,7 +53,7 @@ def check_name(context: contexts.Context, obj: Object) -> None:
 
 def parsed(context: contexts.Context, data: bytes, expected: str) -> Object:
     """A body that is no object of a kind with a schema (DeleteOptions). Raises 400, 415."""
-    content_type = negotiate.body_type(context.request.headers.get("content-type", ""))
+    content_type = negotiate.body_form(context.request.headers.get("content-type", "")).content_type
     found, _ = decode.parse(data, expected, look_for_duplicates=False, content_type=content_type)
     if not isinstance(found, dict):
         raise errors.bad_request(

@@ -1,29 +1,15 @@
-"""Watch events on the wire."""
+"""What the events of a watch show."""
 
 import asyncio
 from typing import Any
 
 import orjson
 
-from pinnace.api import errors, kinds
+from pinnace.api import kinds, omitempty
 from pinnace.apiserver.storage import envelope
 from pinnace.store import interface
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-
-
-def frame(kind_of_event: bytes, data: bytes) -> bytes:
-    return b'{"type":"%b","object":%b}\n' % (kind_of_event, data)
-
-
-Pieces = tuple[bytes, ...]
-_HEADS = {kind: b'{"type":"%b","object":' % kind for kind in (b"ADDED", b"MODIFIED", b"DELETED")}
-_TAIL = b"}\n"
-
-
-def pieces(event: interface.Event, kind_of_event: bytes) -> Pieces:
-    """An event's frame around the stored bytes themselves: shared by all watchers and by the store, encoded by nobody."""
-    return _HEADS[kind_of_event], content(event, kind_of_event), _TAIL
 
 
 def content(event: interface.Event, kind_of_event: bytes) -> bytes:
@@ -81,15 +67,9 @@ class Decoded:
 
 
 def bookmark_object(kind: kinds.Kind, revision: int, *, ends_initial: bool = False) -> Any:
-    metadata: dict[str, object] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    metadata: dict[str, object] = {"resourceVersion": str(revision)}
     if ends_initial:
         metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
-    return {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
-
-
-def bookmark(kind: kinds.Kind, revision: int, *, ends_initial: bool = False) -> bytes:
-    return frame(b"BOOKMARK", orjson.dumps(bookmark_object(kind, revision, ends_initial=ends_initial)))
-
-
-def error(failure: errors.StatusError) -> bytes:
-    return frame(b"ERROR", orjson.dumps(failure.to_json()))
+    made = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
+    omitempty.complete(kind.schema.name, made)
+    return made

@@ -2,21 +2,20 @@
 
 import dataclasses
 import functools
-from typing import Literal
+from collections.abc import Sequence
 
-from pinnace.api import decode, errors
+from pinnace.api import errors, kinds
+from pinnace.apiserver.http import serializers
 
-JSON = "application/json"
-YAML = "application/yaml"
-PROTOBUF = "application/vnd.kubernetes.protobuf"
-"""Understood in requests, as typed Go clients send them; answers are JSON, which those clients accept too."""
+# Other names of the same media types.
+_ALIASES = {"text/yaml": "application/yaml", "application/x-yaml": "application/yaml"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Form:
     """`transform` is "" for the object itself, or `Table`, `PartialObjectMetadata`, `PartialObjectMetadataList` …"""
 
-    media: Literal["json", "yaml"] = "json"
+    serializer: serializers.Serializer = serializers.JSON
     transform: str = ""
     group: str = ""
     version: str = ""
@@ -39,25 +38,79 @@ OF_MADE: frozenset[Transform] = frozenset(one for one in OF_OBJECTS if one[0] ==
 NONE: frozenset[Transform] = frozenset()
 
 
-@functools.lru_cache(maxsize=256)
-def form(accept: str, transforms: frozenset[Transform] = OF_OBJECTS) -> Form:
+_LONGEST = 1024
+"""What is longer is not remembered: clients choose it."""
+
+
+def form(
+    accept: str,
+    transforms: frozenset[Transform] = OF_OBJECTS,
+    offered: tuple[serializers.Serializer, ...] = serializers.ALL,
+) -> Form:
     """The first form of `accept` that can be given, by its weights; `transforms` are those that exist of what is asked. Raises 406."""
     if not accept:
         return PLAIN
-    clauses = [clause for clause in (_clause(part) for part in accept.split(",")) if clause is not None]
-    for _, media, parameters in sorted(clauses, key=lambda clause: -clause[0]):
-        found = _offer(media, parameters, transforms)
+    choose = _chosen if len(accept) <= _LONGEST else _choose
+    return choose(accept, transforms, offered)
+
+
+def _choose(accept: str, transforms: frozenset[Transform], offered: tuple[serializers.Serializer, ...]) -> Form:
+    for media, parameters in _clauses(accept):
+        found = _offer(media, parameters, transforms, offered)
         if found is not None:
             return found
-    raise not_acceptable(("application/json", "application/json;stream=watch", "application/yaml"))
+    raise not_acceptable([serializer.media for serializer in offered])
 
 
-def not_acceptable(offered: tuple[str, ...]) -> errors.StatusError:
+_chosen = functools.lru_cache(maxsize=256)(_choose)
+
+
+def object_form(accept: str, kind: kinds.Kind) -> Form:
+    """The form of an object of `kind`, or of a list of them. Raises 406."""
+    found = form(accept)
+    return found if found.serializer is not serializers.PROTOBUF else form(accept, OF_OBJECTS, _offered(kind))
+
+
+def _offered(kind: kinds.Kind) -> tuple[serializers.Serializer, ...]:
+    return serializers.ALL if serializers.has_message(kind) else serializers.WITHOUT_MESSAGES
+
+
+def document_form(accept: str) -> Form:
+    """The form of what is of no kind. Raises 406."""
+    return form(accept, NONE, serializers.WITHOUT_MESSAGES)
+
+
+def stream_form(accept: str, kind: kinds.Kind) -> Form:
+    """The form of a watch. Raises 406."""
+    found = object_form(accept, kind)
+    if not found.serializer.stream_media:
+        raise not_acceptable(
+            [f"{serializer.media};stream=watch" for serializer in _offered(kind) if serializer.stream_media]
+        )
+    return found
+
+
+def error_form(accept: str) -> Form:
+    """The form of a Status: there are no tables of it, and whoever accepts nothing that there is gets JSON."""
+    try:
+        return Form(form(accept).serializer)
+    except errors.StatusError:
+        return PLAIN
+
+
+def not_acceptable(offered: Sequence[str]) -> errors.StatusError:
     return errors.StatusError(
         406,
         "NotAcceptable",
         "only the following media types are accepted: " + ", ".join(offered),
     )
+
+
+def _clauses(accept: str) -> list[tuple[str, dict[str, str]]]:
+    """What `accept` lists, best first: by weight, then what is named before what is meant by `*`."""
+    clauses = [clause for clause in map(_clause, accept.split(",")) if clause is not None]
+    clauses.sort(key=lambda clause: (-clause[0], clause[1].count("*")))
+    return [(media, parameters) for _, media, parameters in clauses]
 
 
 def _clause(text: str) -> tuple[float, str, dict[str, str]] | None:
@@ -75,33 +128,37 @@ def _clause(text: str) -> tuple[float, str, dict[str, str]] | None:
     return (weight, media.lower(), parameters) if weight > 0 else None
 
 
-def _offer(media: str, parameters: dict[str, str], transforms: frozenset[Transform]) -> Form | None:
-    if media in (JSON, "*/*", "application/*"):
-        kind: Literal["json", "yaml"] = "json"
-    elif media in (YAML, "text/yaml", "application/x-yaml"):
-        kind = "yaml"
+def _offer(
+    media: str,
+    parameters: dict[str, str],
+    transforms: frozenset[Transform],
+    offered: tuple[serializers.Serializer, ...],
+) -> Form | None:
+    if media in ("*/*", "application/*"):
+        serializer = serializers.JSON
     else:
-        return None
+        named = [one for one in offered if one.media == _ALIASES.get(media, media)]
+        if not named:
+            return None
+        serializer = named[0]
     transform = (parameters.get("as", ""), parameters.get("g", ""), parameters.get("v", ""))
     if not transform[0]:
-        return Form(kind)
-    return Form(kind, *transform) if transform in transforms else None
+        return Form(serializer)
+    return Form(serializer, *transform) if transform in transforms else None
 
 
-@functools.lru_cache(maxsize=64)
-def body_type(content_type: str) -> decode.ContentType:
+def body_form(content_type: str) -> serializers.Serializer:
     """The form of a body that is an object. Raises 415."""
     media = content_type.partition(";")[0].strip().lower()
-    if media in ("", JSON, "*/*"):
-        return "json"
-    if media in (YAML, "text/yaml", "application/x-yaml"):
-        return "yaml"
-    if media == PROTOBUF:
-        return "protobuf"
-    raise unsupported((JSON, YAML, PROTOBUF))
+    if media in ("", "*/*"):
+        return serializers.JSON
+    for serializer in serializers.ALL:
+        if serializer.media == _ALIASES.get(media, media):
+            return serializer
+    raise unsupported([serializer.media for serializer in serializers.ALL])
 
 
-def unsupported(offered: tuple[str, ...]) -> errors.StatusError:
+def unsupported(offered: Sequence[str]) -> errors.StatusError:
     return errors.StatusError(
         415,
         "UnsupportedMediaType",

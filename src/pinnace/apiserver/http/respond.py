@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-import yaml
 
 from pinnace.api import errors
-from pinnace.apiserver.http import negotiate
+from pinnace.apiserver.http import negotiate, serializers
 from pinnace.web import messages
 
 Headers = Sequence[tuple[str, str]]
 
 JSON_HEADERS: Headers = (("Content-Type", "application/json"), ("Cache-Control", "no-cache, private"))
-YAML_HEADERS: Headers = (("Content-Type", "application/yaml"), ("Cache-Control", "no-cache, private"))
 
 # Below this size compressing costs more than sending; upstream's threshold.
 COMPRESS_FROM = 128 * 1024
@@ -48,17 +46,21 @@ def raw(body: bytes | Sequence[bytes], status: int = 200, warnings: Sequence[str
     return messages.Response(status, headers, body)
 
 
+def written(
+    body: bytes | Sequence[bytes], form: negotiate.Form, status: int = 200, warnings: Sequence[str] = ()
+) -> messages.Response:
+    """What `form`'s serializer wrote."""
+    if form.serializer is serializers.JSON:
+        return raw(body, status, warnings)
+    headers = (("Content-Type", form.serializer.media), ("Cache-Control", "no-cache, private"))
+    return messages.Response(status, [*headers, *warning_headers(warnings)], body)
+
+
 def value(
     obj: Any, form: negotiate.Form = negotiate.PLAIN, status: int = 200, warnings: Sequence[str] = ()
 ) -> messages.Response:
-    if form.media == "yaml":
-        return messages.Response(status, [*YAML_HEADERS, *warning_headers(warnings)], to_yaml(obj))
-    return raw(orjson.dumps(obj), status, warnings)
-
-
-def to_yaml(obj: Any) -> bytes:
-    text: str = yaml.dump(obj, Dumper=yaml.CSafeDumper, default_flow_style=False, allow_unicode=True)
-    return text.encode()
+    """Raises 406."""
+    return written(form.serializer.encode(obj), form, status, warnings)
 
 
 def no_page() -> messages.Response:

@@ -1,4 +1,4 @@
-"""Other forms of objects and lists: tables, metadata alone, YAML."""
+"""Objects and lists in the form that was asked for: as they are stored, as tables, or their metadata alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import orjson
 
 from pinnace.api import errors, kinds, tables
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver.http import negotiate, respond
+from pinnace.apiserver.http import negotiate, respond, serializers
 from pinnace.apiserver.storage import conversion
 from pinnace.store import interface
 from pinnace.web import messages
@@ -19,44 +19,46 @@ _OF_LISTS = ("resourceVersion", "continue", "remainingItemCount")
 
 
 def written(context: contexts.Context, data: bytes, status: int) -> messages.Response:
-    """The answer of a write: `data` in the form that the client asked for."""
-    form = negotiate.form(context.accept)
+    """The answer of a write: `data`, as it is stored, in the form that the client asked for."""
+    form = negotiate.object_form(context.accept, context.kind)
     if form == negotiate.PLAIN:
         return respond.raw(data, status, context.warnings)
     return one(context, data, form, status)
 
 
 def one(context: contexts.Context, data: bytes, form: negotiate.Form, status: int) -> messages.Response:
+    if not form.transform:
+        body = form.serializer.stored(context.kind, data, context.services.messages)
+        return respond.written(body, form, status, context.warnings)
     obj = orjson.loads(data)
     if form.transform == "Table":
         obj = table(context, [obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")}, form)
     elif form.transform == "PartialObjectMetadata":
         obj = partial(obj, form)
-    elif form.transform:
-        raise negotiate.not_acceptable(("application/json", "application/yaml"))
+    else:
+        raise negotiate.not_acceptable([serializer.media for serializer in serializers.ALL])
     return respond.value(obj, form, status, context.warnings)
 
 
 async def many(
     context: contexts.Context, records: Sequence[interface.Record], form: negotiate.Form, metadata: Object
 ) -> messages.Response:
-    items = [orjson.loads(data) for data in await conversion.values(context.kind, [record.value for record in records])]
-    body: Object
+    stored = await conversion.values(context.kind, [record.value for record in records])
+    if not form.transform:
+        body = form.serializer.listed(context.kind, metadata, stored, context.services.messages)
+        return respond.written(body, form, 200, context.warnings)
+    items = [orjson.loads(data) for data in stored]
     if form.transform == "Table":
-        body = table(context, items, metadata, form)
-    elif form.transform == "PartialObjectMetadataList":
-        body = {
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": f"meta.k8s.io/{form.version}",
-            "metadata": metadata,
-            "items": [partial(item, form) for item in items],
-        }
-    elif form.transform:
-        raise negotiate.not_acceptable(("application/json", "application/yaml"))
-    else:
-        kind = context.kind
-        body = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
-    return respond.value(body, form, 200, context.warnings)
+        return respond.value(table(context, items, metadata, form), form, 200, context.warnings)
+    if form.transform != "PartialObjectMetadataList":
+        raise negotiate.not_acceptable([serializer.media for serializer in serializers.ALL])
+    made = {
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": f"meta.k8s.io/{form.version}",
+        "metadata": metadata,
+        "items": [partial(item, form) for item in items],
+    }
+    return respond.value(made, form, 200, context.warnings)
 
 
 def partial(obj: Object, form: negotiate.Form) -> Object:

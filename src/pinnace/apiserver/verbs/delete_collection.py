@@ -23,5 +23,5 @@ async def delete_collection(context: contexts.Context) -> messages.Answer:
         except errors.StatusError as error:
             if error.code != 404:
                 raise
-    form = negotiate.form(context.accept)
+    form = negotiate.object_form(context.accept, context.kind)
     return await views.many(context, found.records, form, {"resourceVersion": str(found.revision)})

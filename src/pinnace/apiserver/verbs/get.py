@@ -13,7 +13,7 @@ async def get(context: contexts.Context) -> messages.Answer:
         await versions.wait_reached(context, context.query.text("resourceVersion"))
         record = context.record()
     data = await conversion.value(context.kind, record.value)
-    form = negotiate.form(context.accept)
+    form = negotiate.object_form(context.accept, context.kind)
     if form == negotiate.PLAIN:
         return respond.raw(data, 200, context.warnings)
     return views.one(context, data, form, 200)

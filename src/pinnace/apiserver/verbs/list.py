@@ -3,12 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
-import orjson
-
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver.http import negotiate, respond, views
-from pinnace.apiserver.storage import conversion, filters, versions
+from pinnace.apiserver.http import negotiate, views
+from pinnace.apiserver.storage import filters, versions
 from pinnace.store import interface
 from pinnace.web import messages
 
@@ -32,9 +30,7 @@ class Listing:
 
 async def list_(context: contexts.Context) -> messages.Answer:
     listing = await select(context)
-    form = negotiate.form(context.accept)
-    if form == negotiate.PLAIN:
-        return respond.raw(await _joined(context, listing), 200, context.warnings)
+    form = negotiate.object_form(context.accept, context.kind)
     return await views.many(context, listing.records, form, _metadata(listing))
 
 
@@ -139,20 +135,3 @@ def _metadata(listing: Listing) -> dict[str, object]:
         if listing.remaining is not None:
             metadata["remainingItemCount"] = listing.remaining
     return metadata
-
-
-async def _joined(context: contexts.Context, listing: Listing) -> list[bytes]:
-    """The list as pieces: nothing is copied here."""
-    kind = context.kind
-    pieces: list[bytes] = [
-        b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":['
-        % (f"{kind.kind}List".encode(), kind.api_version.encode(), orjson.dumps(_metadata(listing)))
-    ]
-    values = await conversion.values(kind, [record.value for record in listing.records])
-    for value in values:
-        pieces.append(value)
-        pieces.append(b",")
-    if values:
-        pieces.pop()
-    pieces.append(b"]}\n")
-    return pieces

@@ -9,7 +9,7 @@ import orjson
 
 from pinnace.api import errors, kinds
 from pinnace.apiserver import context as contexts
-from pinnace.apiserver.http import frames, negotiate, respond, socket_streams, views
+from pinnace.apiserver.http import frames, negotiate, respond, serializers, socket_streams, views
 from pinnace.apiserver.storage import conversion, filters, versions
 from pinnace.store import interface
 from pinnace.web import messages
@@ -24,7 +24,7 @@ async def watch(context: contexts.Context) -> messages.Answer:
     options = context.query
     versions.check_list(options, is_watch=True)
     chosen = filters.parse(context)
-    form = negotiate.form(context.accept)
+    form = negotiate.stream_form(context.accept, context.kind)
     text = options.text("resourceVersion")
     start = await versions.wait_reached(context, text) if text else 0
     stream = Stream(context, chosen, form)
@@ -32,7 +32,7 @@ async def watch(context: contexts.Context) -> messages.Answer:
         body = stream.open(start, initial=options.maybe_flag("sendInitialEvents"))
     except interface.Compacted as error:
         body = _one_chunk(stream.render.error(versions.compacted(error.revision, error.oldest)))
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-cache, private")]
+    headers = [("Content-Type", form.serializer.stream_media), ("Cache-Control", "no-cache, private")]
     headers += respond.warning_headers(context.warnings)
     if isinstance(stream.render, _Objects):
         return messages.Response(200, headers, objects=body)
@@ -211,37 +211,44 @@ async def _objects(kind: kinds.Kind, stored: Sequence[bytes]) -> list[Any]:
     return [orjson.loads(data) for data in await conversion.values(kind, stored)]
 
 
-class _Frames:
-    """Bytes on the wire."""
+class _Stored:
+    """Stored objects, which all watchers share in each form that one of them asked for."""
 
-    def error(self, failure: errors.StatusError) -> bytes:
-        return frames.error(failure)
-
-
-class _Bytes(_Frames):
-    """Stored bytes, which all watchers share."""
-
-    def __init__(self, context: contexts.Context) -> None:
+    def __init__(self, context: contexts.Context, form: negotiate.Form) -> None:
         self._kind = context.kind
+        self._messages = context.services.messages
+        self._serializer = form.serializer
 
     async def records(self, records: Sequence[interface.Record]) -> Sequence[Any]:
-        return [frames.frame(b"ADDED", record.value) for record in records]
+        stored = await conversion.values(self._kind, [record.value for record in records])
+        return [b"".join(self._pieces(b"ADDED", data)) for data in stored]
 
     async def events(self, changes: Sequence[Change]) -> Sequence[Any]:
+        found = await conversion.values(self._kind, [frames.content(*change) for change in changes])
         out: list[bytes] = []
-        for event, seen in changes:
-            out += frames.pieces(event, seen)
+        for (_, seen), data in zip(changes, found, strict=True):
+            out += self._pieces(seen, data)
         return out
 
+    def _pieces(self, kind_of_event: bytes, data: bytes) -> serializers.Pieces:
+        return self._serializer.stored_frame(kind_of_event, self._kind, data, self._messages)
+
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:
-        return frames.bookmark(self._kind, revision, ends_initial=ends_initial)
+        made = frames.bookmark_object(self._kind, revision, ends_initial=ends_initial)
+        return self._serializer.frame(b"BOOKMARK", made)
+
+    def error(self, failure: errors.StatusError) -> bytes:
+        return self._serializer.frame(b"ERROR", failure.to_json())
 
 
-class _Transformed(_Frames):
-    """Objects in another form or version, made for each watcher."""
+class _Transformed:
+    """Objects in another form, made for each watcher."""
 
-    def __init__(self, context: contexts.Context, transform: Callable[[views.Object], views.Object]) -> None:
+    def __init__(
+        self, context: contexts.Context, form: negotiate.Form, transform: Callable[[views.Object], views.Object]
+    ) -> None:
         self._kind = context.kind
+        self._serializer = form.serializer
         self._transform = transform
 
     async def records(self, records: Sequence[interface.Record]) -> Sequence[Any]:
@@ -253,28 +260,26 @@ class _Transformed(_Frames):
         return [self._frame(seen, obj) for (_, seen), obj in zip(changes, found, strict=True)]
 
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:
-        made = orjson.loads(frames.bookmark(self._kind, revision, ends_initial=ends_initial))
-        return self._frame(b"BOOKMARK", made["object"])
+        return self._frame(b"BOOKMARK", frames.bookmark_object(self._kind, revision, ends_initial=ends_initial))
+
+    def error(self, failure: errors.StatusError) -> bytes:
+        return self._serializer.frame(b"ERROR", failure.to_json())
 
     def _frame(self, kind_of_event: bytes, obj: Any) -> bytes:
-        return frames.frame(kind_of_event, orjson.dumps(self._transform(obj)))
+        return self._serializer.frame(kind_of_event, self._transform(obj))
 
 
-def _renderer(context: contexts.Context, form: negotiate.Form) -> _Objects | _Bytes | _Transformed:
+def _renderer(context: contexts.Context, form: negotiate.Form) -> _Objects | _Stored | _Transformed:
     """Raises 406."""
-    if form.media != "json":
-        raise negotiate.not_acceptable(("application/json", "application/json;stream=watch"))
     if form.transform == "Table":
-        return _Transformed(context, _table_maker(context, form))
+        if form.serializer is serializers.PROTOBUF:
+            form.serializer.encode({"apiVersion": f"{form.group}/{form.version}", "kind": "Table"})
+        return _Transformed(context, form, _table_maker(context, form))
     if form.transform == "PartialObjectMetadata":
-        return _Transformed(context, lambda obj: views.partial(obj, form))
+        return _Transformed(context, form, lambda obj: views.partial(obj, form))
     if form.transform:
-        raise negotiate.not_acceptable(("application/json", "application/json;stream=watch"))
-    if context.request.takes_objects:
-        return _Objects(context)
-    if context.kind.rules.stored is not None:
-        return _Transformed(context, lambda obj: obj)
-    return _Bytes(context)
+        raise negotiate.not_acceptable([serializer.media for serializer in serializers.ALL])
+    return _Objects(context) if context.request.takes_objects else _Stored(context, form)
 
 
 def _table_maker(context: contexts.Context, form: negotiate.Form) -> Callable[[views.Object], views.Object]:
