@@ -15,7 +15,7 @@ from pinnace.apiserver import flow, settings, users
 from pinnace.apiserver.admission import plugins, resource_quota
 from pinnace.apiserver.authn import authenticate, tokens
 from pinnace.apiserver.authz import authorizer, rbac
-from pinnace.apiserver.bootstrap import start
+from pinnace.apiserver.bootstrap import own_services, start
 from pinnace.apiserver.endpoints import health, metrics, openid
 from pinnace.apiserver.http import documents, negotiate, query, respond
 from pinnace.apiserver.keepers import allocators, expiry, flow_objects, quota_counts, ticker
@@ -48,7 +48,7 @@ class ApiServer:
         self._bearer = tokens.Authenticator(issuer, options, stored, time)
         # Names and uids have to differ, not to be secret; the seed comes from the system.
         rng = rng or random.Random()  # noqa: S311
-        self._addresses = allocators.Addresses(stored, options.service_cidr, time, rng)
+        self._addresses = allocators.Addresses(stored, options.service_cidr, time, rng, own_services.addresses(options))
         bookings = resource_quota.Bookings()
         self._quota_counts = quota_counts.QuotaCounts(stored, bookings, time)
         self.services = contexts.Services(
@@ -108,6 +108,9 @@ class ApiServer:
         await flows.keep()
         for kept in (resources.PRIORITY_LEVELS, resources.FLOW_SCHEMAS):
             self._supervisor.start(f"flow objects after {kept.plural}", functools.partial(flows.follow, kept))
+        own = own_services.OwnServices(self.services)
+        for key in own.kept_keys():
+            self._supervisor.start(f"what is kept at {key}", functools.partial(own.follow, key))
         await self._addresses.repair()
         self._is_started = True
 

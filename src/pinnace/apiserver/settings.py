@@ -18,6 +18,8 @@ class Settings:
     """A token must name one of these as its audience to be accepted here."""
     service_cidr: str = "10.43.0.0/16"
     """Addresses of Services; its first one is the `kubernetes` Service's."""
+    dns_address: str = ""
+    """One of them: where the nodes answer for names, kept for the Service `kube-dns`. "": nobody does, and there is no such Service."""
     node_port_first: int = 30000
     node_port_last: int = 32767
     """Upstream's range: below the kernel's range of ephemeral ports."""

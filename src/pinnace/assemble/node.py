@@ -99,6 +99,7 @@ def node_settings(where: places.Places, cluster: settings.Cluster) -> kubelet_se
         cluster_dns=(cluster.cluster_dns,),
         cluster_domain=cluster.cluster_domain,
         port=cluster.kubelet_port,
+        reserved_host_ports=(cluster.port,),
     )
 
 

@@ -71,6 +71,7 @@ def api_settings(where: places.Places, cluster: settings.Cluster) -> apiserver_s
         service_account_issuer=issuer,
         api_audiences=(issuer,),
         service_cidr=cluster.service_cidr,
+        dns_address=cluster.cluster_dns,
         advertise_address=cluster.node_ip,
         advertise_port=cluster.port,
         kubelet_tls=tls.client_context(

@@ -22,6 +22,8 @@ class Settings:
     cluster_domain: str = "cluster.local"
     port: int = 10250
     """Where the HTTPS endpoint listens; written into the Node."""
+    reserved_host_ports: tuple[int, ...] = ()
+    """TCP ports of the machine's other servers of the cluster (the API's): no pod gets them as host ports, nor this agent's own."""
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Added to those that the agent sets itself."""
     runtime_version: str = "pinnace://0.1.0"

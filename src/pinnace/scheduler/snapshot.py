@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pinnace.api import labels as api_labels
 from pinnace.api import selectors
 from pinnace.scheduler import nodeselector, pods
 
@@ -97,6 +98,7 @@ class Snapshot:
         self._changes: list[int] = []
         self._labels: list[Mapping[str, str]] = []
         self._columns: dict[str, nodeselector.LabelColumn] = {}
+        self._reserved_ports: dict[int, frozenset[int]] = {}
         self._free: list[int] = []
         self._counters: OrderedDict[Hashable, Counting] = OrderedDict()
         self._unplaced: dict[str, dict[str, pods.Pod]] = {}
@@ -130,6 +132,7 @@ class Snapshot:
         self.taint_ids[row] = self._intern_taints(spec.get("taints") or ())
         self._labels[row] = node["metadata"].get("labels") or {}
         self._put_images(row, status.get("images") or ())
+        self._reserve_ports(row, api_labels.reserved_host_ports(node))
         self._columns.clear()
         self._note_layout()
         for pod in tuple(self._unplaced.pop(name, {}).values()):
@@ -147,9 +150,19 @@ class Snapshot:
         self.is_node[row] = False
         self._labels[row] = {}
         self._put_images(row, ())
+        self._reserve_ports(row, frozenset())
         self._columns.clear()
         self._free.append(row)
         self._note_layout()
+
+    def _reserve_ports(self, row: int, ports: frozenset[int]) -> None:
+        """Those of the node's own servers count like those of pods."""
+        before = self._reserved_ports.pop(row, frozenset())
+        for port in before ^ ports:
+            uses = self.ports.setdefault(("TCP", port), {}).setdefault(row, Counter())
+            _count_in(uses, "0.0.0.0", 1 if port in ports else -1)  # noqa: S104 - counted, not bound
+        if ports:
+            self._reserved_ports[row] = ports
 
     def column(self, key: str) -> nodeselector.LabelColumn:
         """The label `key` of all rows."""

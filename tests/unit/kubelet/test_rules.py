@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pinnace.api import labels
 from pinnace.engine import interface
 from pinnace.kubelet.endpoint import container_logs
 from pinnace.kubelet.node import admission, eviction, housekeeping, registration
@@ -58,6 +59,23 @@ def test_admission(_: str, spec: dict[str, Any], reason: str) -> None:
     taken = [{"containerPort": 1, "hostPort": 80, "hostIP": "127.0.0.1"}]
     other = pods.pod(containers=[pods.container("m", ports=taken, resources={"requests": {"cpu": "1"}})])
     found = admission.admit(pods.pod(**{"tolerations": TOLERANT, **spec}), NODE, [other])
+    assert ("" if found is None else found.reason) == reason
+
+
+@pytest.mark.parametrize(
+    ("port", "reason"),
+    [
+        ({"hostPort": 6443}, "NodePorts"),
+        ({"hostPort": 6443, "hostIP": "127.0.0.1"}, "NodePorts"),
+        ({"hostPort": 6443, "protocol": "UDP"}, ""),
+        ({"hostPort": 6444}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_ports_of_the_node_s_own_servers_are_no_pod_s(port: dict[str, Any], reason: str) -> None:
+    node = {**NODE, "metadata": {**NODE["metadata"], "annotations": {labels.RESERVED_HOST_PORTS: "6443,10250"}}}
+    pod = pods.pod(tolerations=TOLERANT, containers=[pods.container("m", ports=[{"containerPort": 1, **port}])])
+    found = admission.admit(pod, node, [])
     assert ("" if found is None else found.reason) == reason
 
 

@@ -1,14 +1,12 @@
 """Brings a store to the state that every cluster has from its first moment; run at each start, changes nothing that is right."""
 
 import asyncio
-import ipaddress
-from collections.abc import Callable
 from typing import Any
 
 from pinnace.api import resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import settings
-from pinnace.apiserver.bootstrap import flow_table, roles, writer
+from pinnace.apiserver.bootstrap import flow_table, own_services, roles, writer
 from pinnace.apiserver.keepers import flow_objects
 
 Object = dict[str, Any]
@@ -37,7 +35,7 @@ async def run(services: contexts.Services) -> None:
         *(_flow_object(writes, resources.FLOW_SCHEMAS, wanted) for wanted in flow_table.schemas()),
         _service_cidr(writes, services.settings),
     )
-    await _kubernetes_service(writes, services.settings)
+    await own_services.OwnServices(services).keep()
 
 
 async def _namespace(writes: writer.Writer, name: str) -> None:
@@ -72,72 +70,3 @@ async def _service_cidr(writes: writer.Writer, options: settings.Settings) -> No
         "spec": {"cidrs": [options.service_cidr]},
     }
     await writes.create(resources.SERVICE_CIDRS, made)
-
-
-def first_address(cidr: str) -> str:
-    """The address of the `kubernetes` Service."""
-    return str(ipaddress.ip_network(cidr)[1])
-
-
-async def _kubernetes_service(writes: writer.Writer, options: settings.Settings) -> None:
-    metadata: Object = {"name": "kubernetes", "namespace": "default"}
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {**metadata, "labels": {"component": "apiserver", "provider": "kubernetes"}},
-        "spec": {
-            "type": "ClusterIP",
-            "clusterIP": first_address(options.service_cidr),
-            "ports": [_port(targetPort=options.advertise_port, port=443)],
-            "sessionAffinity": "None",
-        },
-    }
-    ports = service["spec"]["ports"]  # type: ignore[index]
-    await writes.create_or_update(resources.SERVICES, service, _replacing("spec", "ports", ports))
-    if ipaddress.ip_address(options.advertise_address).is_loopback:
-        # Nobody else could reach this server there: the Service has an address and leads nowhere.
-        return
-    endpoints = {
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {**metadata, "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [
-            {
-                "addresses": [{"ip": options.advertise_address}],
-                "ports": [_port(port=options.advertise_port)],
-            }
-        ],
-    }
-    await writes.create_or_update(resources.ENDPOINTS, endpoints, _replacing("", "subsets", endpoints["subsets"]))
-    family = ipaddress.ip_address(options.advertise_address).version
-    found = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": f"IPv{family}",
-        "endpoints": [{"addresses": [options.advertise_address], "conditions": {"ready": True}}],
-        "ports": [_port(port=options.advertise_port)],
-    }
-
-    def keep(present: Object) -> Object | None:
-        wanted = {**present, "endpoints": found["endpoints"], "ports": found["ports"]}
-        return None if wanted == present else wanted
-
-    await writes.create_or_update(resources.ENDPOINT_SLICES, found, keep)
-
-
-def _port(**fields: Any) -> Object:
-    return {"name": "https", "protocol": "TCP", **fields}
-
-
-def _replacing(section: str, field: str, value: Any) -> Callable[[Object], Object | None]:
-    """A change of one field, which keeps everything else."""
-
-    def make(present: Object) -> Object | None:
-        owner = present.setdefault(section, {}) if section else present
-        if owner.get(field) == value:
-            return None
-        owner[field] = value
-        return present
-
-    return make

@@ -6,6 +6,7 @@ keeps them. Node ports are counted in memory from the Services in the store.
 
 import ipaddress
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from pinnace.api import kinds, resources
@@ -49,7 +50,16 @@ def _maybe_network(text: str) -> Network | None:
 class Addresses:
     """Of the cluster's own range, and of what ServiceCIDRs add to it once they are ready."""
 
-    def __init__(self, stored: objects.Objects, cidr: str, time: clock.Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        stored: objects.Objects,
+        cidr: str,
+        time: clock.Clock,
+        rng: random.Random,
+        kept: Mapping[str, Owner],
+    ) -> None:
+        """`kept`: addresses that are one Service's, whether it is there or not."""
+        self._kept = kept
         self._objects = stored
         self._range = ipaddress.ip_network(cidr)
         self._clock = time
@@ -78,7 +88,8 @@ class Addresses:
             raise OutOfRange(
                 f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {shown}"
             )
-        if not await self._claim(str(wanted), owner, dry_run=dry_run):
+        is_ours = self._kept.get(str(wanted), owner) == owner
+        if not is_ours or not await self._claim(str(wanted), owner, dry_run=dry_run):
             raise Taken("provided IP is already allocated")
 
     async def take_any(self, owner: Owner, *, dry_run: bool) -> str:
@@ -94,11 +105,12 @@ class Addresses:
         offset = min(max(_LEAST_OFFSET, size // _OFFSET_SHARE), _MOST_OFFSET, max(size - 1, 0))
         for _ in range(_RANDOM_TRIES if size else 0):
             address = str(network[self._rng.randint(1 + offset, size)])
-            if await self._claim(address, owner, dry_run=dry_run):
+            if address not in self._kept and await self._claim(address, owner, dry_run=dry_run):
                 return address
         for position in (*range(1 + offset, size + 1), *range(1, 1 + offset)):
             address = str(network[position])
-            if self._record(address) is None and await self._claim(address, owner, dry_run=dry_run):
+            is_free = address not in self._kept and self._record(address) is None
+            if is_free and await self._claim(address, owner, dry_run=dry_run):
                 return address
         return None
 

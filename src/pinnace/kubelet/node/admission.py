@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 
+from pinnace.api import labels as api_labels
 from pinnace.api import quantity, resource_names
 from pinnace.kubelet.pod import podspec, qos
 
@@ -192,7 +193,8 @@ def _conflict(left: Iterable[tuple[str, str, int]], right: Iterable[tuple[str, s
 
 def _ports(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
     wanted = host_ports(pod)
-    if wanted and any(_conflict(wanted, host_ports(other)) for other in others):
+    own = {("0.0.0.0", "TCP", port) for port in api_labels.reserved_host_ports(node)}  # noqa: S104
+    if wanted and any(_conflict(wanted, taken) for taken in (own, *map(host_ports, others))):
         return _refuse(
             "NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
         )

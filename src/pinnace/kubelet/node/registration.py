@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pinnace.api import labels as api_labels
 from pinnace.api import resource_names, resources
 from pinnace.client import client, events
 from pinnace.engine import interface
@@ -52,6 +53,7 @@ def annotations(settings: settings_module.Settings) -> dict[str, str]:
     return {
         "volumes.kubernetes.io/controller-managed-attach-detach": "true",
         VOLUME_DIR_ANNOTATION: str(settings.volumes_dir),
+        api_labels.RESERVED_HOST_PORTS: ",".join(map(str, sorted({settings.port, *settings.reserved_host_ports}))),
     }
 
 
