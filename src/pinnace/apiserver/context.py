@@ -2,7 +2,8 @@
 
 import dataclasses
 import random
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from pinnace.api import errors, kinds
 from pinnace.apiserver import settings, users
@@ -16,6 +17,13 @@ from pinnace.apiserver.storage import memo, objects
 from pinnace.kit import clock
 from pinnace.store import interface
 from pinnace.web import messages
+
+
+class Verdict(NamedTuple):
+    """What there is to say about a new object."""
+
+    wrong: list[errors.Cause]
+    warnings: Sequence[str]
 
 
 @dataclasses.dataclass(slots=True)
@@ -33,7 +41,7 @@ class Services:
     ticker: ticker.Ticker
     documents: documents.Documents
     fields_of_new: memo.Remembered[list[dict[str, Any]]] = dataclasses.field(default_factory=memo.Remembered)
-    wrong_with_new_pods: memo.Remembered[list[errors.Cause]] = dataclasses.field(default_factory=memo.Remembered)
+    verdicts_on_new: memo.Remembered[Verdict] = dataclasses.field(default_factory=memo.Remembered)
     messages: serializers.Messages = dataclasses.field(default_factory=serializers.Messages)
     decoded: frames.Decoded = dataclasses.field(default_factory=frames.Decoded)
 

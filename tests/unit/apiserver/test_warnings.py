@@ -5,6 +5,7 @@ from pinnace.testing import api_server
 
 PODS = "/api/v1/namespaces/default/pods"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 HIDES = '299 - "spec.containers[0].env[1]: hides previous definition of \\"A\\", which may be dropped when using apply"'
 
 
@@ -20,9 +21,13 @@ def test_creates_and_updates_are_told() -> None:
         assert (dry.code, dry.warnings) == (201, [HIDES])
         created = await api.call("POST", PODS, _pod())
         assert (created.code, created.warnings) == (201, [HIDES])
-        patched = await api.patch(f"{PODS}/p", {"spec": {"containers": [{"name": "c", "image": "j"}]}}, "strategic")
-        assert (patched.code, patched.warnings) == (200, [HIDES])
-        labelled = await api.patch(f"{PODS}/p", {"metadata": {"labels": {"a": "b"}}})
+        template = {"metadata": {"labels": {"app": "d"}}, "spec": _pod()["spec"]}
+        spec = {"selector": {"matchLabels": {"app": "d"}}, "template": template}
+        await api.create(DEPLOYMENTS, {"metadata": {"name": "d"}, "spec": spec})
+        change = {"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "j"}]}}}}
+        patched = await api.patch(f"{DEPLOYMENTS}/d", change, "strategic")
+        assert (patched.code, patched.warnings) == (200, [HIDES.replace("spec.", "spec.template.spec.")])
+        labelled = await api.patch(f"{DEPLOYMENTS}/d", {"metadata": {"labels": {"a": "b"}}})
         assert (labelled.code, labelled.warnings) == (200, [])
         refused = await api.call("POST", PODS, {**_pod(), "metadata": {"name": "A"}})
         assert (refused.code, refused.warnings) == (422, [])

@@ -5,6 +5,7 @@ import dataclasses
 from pinnace.api.rules import base
 from pinnace.api.tables import access
 from pinnace.api.validation import admission_policies, webhooks
+from pinnace.api.warnings import unserved
 
 Object = base.Object
 
@@ -34,6 +35,7 @@ def _webhook(webhook: Object) -> None:
 
 
 VALIDATING_WEBHOOKS = base.Rules(
+    warnings=unserved.kind,
     defaults=_validating_webhook_defaults,
     generation_of=base.but_status,
     validate_create=webhooks.create,
@@ -65,6 +67,7 @@ def _match_resources(match: Object | None) -> None:
 
 
 VALIDATING_POLICY = base.Rules(
+    warnings=unserved.kind,
     defaults=_policy_defaults,
     generation_of=base.but_status,
     validate_create=admission_policies.validating,
@@ -81,6 +84,7 @@ VALIDATING_BINDING = base.Rules(
     printer=access.POLICY_BINDING,
 )
 MUTATING_POLICY = base.Rules(
+    warnings=unserved.kind,
     defaults=_policy_defaults,
     generation_of=base.but_status,
     validate_create=admission_policies.mutating,

@@ -2,6 +2,7 @@
 
 from pinnace.api.rules import base
 from pinnace.api.validation import definitions
+from pinnace.api.warnings import unserved
 
 Object = base.Object
 
@@ -22,6 +23,7 @@ def _defaults(obj: Object) -> None:
 
 
 DEFINITION = base.Rules(
+    warnings=unserved.kind,
     defaults=_defaults,
     generation_of=base.but_status,
     validate_create=definitions.create,

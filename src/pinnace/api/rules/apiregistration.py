@@ -3,6 +3,7 @@
 from pinnace.api.rules import base
 from pinnace.api.tables import access
 from pinnace.api.validation import field, formats, metadata
+from pinnace.api.warnings import unserved
 
 Object = base.Object
 Causes = base.Causes
@@ -43,6 +44,7 @@ def _validate_update(found: Causes, new: Object, old: Object) -> None:
 
 
 API_SERVICE = base.Rules(
+    warnings=unserved.aggregated,
     defaults=_defaults,
     validate_create=_validate,
     update=base.Part(validate=_validate_update),

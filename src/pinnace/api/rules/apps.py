@@ -6,6 +6,7 @@ from pinnace.api.defaults import pods
 from pinnace.api.rules import base
 from pinnace.api.tables import workloads
 from pinnace.api.validation import apps
+from pinnace.api.warnings import workloads as warnings
 
 Object = base.Object
 Part = base.Part
@@ -45,6 +46,7 @@ def _deployment_status(new: Object, old: Object) -> None:
 
 
 DEPLOYMENT = base.Rules(
+    warnings=warnings.replicated,
     defaults=_deployment_defaults,
     generation_of=_counted_of_deployment,
     validate_create=apps.deployment,
@@ -62,6 +64,7 @@ def _replica_set_defaults(obj: Object) -> None:
 
 
 REPLICA_SET = base.Rules(
+    warnings=warnings.replicated,
     defaults=_replica_set_defaults,
     generation_of=base.but_status,
     validate_create=apps.replica_set,
@@ -95,6 +98,7 @@ def _stateful_set_defaults(obj: Object) -> None:
 
 
 STATEFUL_SET = base.Rules(
+    warnings=warnings.stateful_set,
     defaults=_stateful_set_defaults,
     counts=("availableReplicas",),
     generation_of=base.but_status,
@@ -146,6 +150,7 @@ def _set_template_generation(obj: Object, count: int) -> None:
 
 
 DAEMON_SET = base.Rules(
+    warnings=warnings.daemon_set,
     defaults=_daemon_set_defaults,
     prepare_create=_new_daemon_set,
     generation_of=base.but_status,

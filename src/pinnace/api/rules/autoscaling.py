@@ -8,6 +8,7 @@ import orjson
 from pinnace.api.rules import base
 from pinnace.api.tables import workloads
 from pinnace.api.validation import policy
+from pinnace.api.warnings import unserved
 
 Object = base.Object
 
@@ -119,6 +120,7 @@ def _set_annotations(metadata: Object, annotations: Object) -> None:
 
 _CONVERTER = base.Functions({"autoscaling/v2": _to_v2, "autoscaling/v1": _to_v1})
 V2_RULES = base.Rules(
+    warnings=unserved.kind,
     defaults=_defaults_v2,
     validate_create=policy.autoscaler,
     update=base.Part(validate=policy.autoscaler_update),

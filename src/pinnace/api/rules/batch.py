@@ -5,6 +5,7 @@ from pinnace.api.defaults import pods
 from pinnace.api.rules import base
 from pinnace.api.tables import workloads
 from pinnace.api.validation import batch, job_status
+from pinnace.api.warnings import workloads as warnings
 
 Object = base.Object
 
@@ -46,6 +47,7 @@ def _new_job(obj: Object) -> None:
 
 
 JOB = base.Rules(
+    warnings=warnings.job,
     defaults=_job_defaults,
     prepare_create=_new_job,
     generation_of=base.but_status,
@@ -68,6 +70,7 @@ def _cron_job_defaults(obj: Object) -> None:
 
 
 CRON_JOB = base.Rules(
+    warnings=warnings.cron_job,
     defaults=_cron_job_defaults,
     generation_of=base.but_status,
     validate_create=batch.cron_job,

@@ -10,6 +10,11 @@ from pinnace.api.defaults import core as defaults
 from pinnace.api.rules import base, pods
 from pinnace.api.tables import cluster, network, workloads
 from pinnace.api.validation import apps, core, services, storage
+from pinnace.api.warnings import configuration
+from pinnace.api.warnings import network as network_warnings
+from pinnace.api.warnings import nodes as node_warnings
+from pinnace.api.warnings import storage as storage_warnings
+from pinnace.api.warnings import workloads as workload_warnings
 
 Object = base.Object
 Part = base.Part
@@ -24,6 +29,7 @@ CONFIG_MAP = base.Rules(
     validate_create=core.config_map, update=Part(validate=core.config_map_update), printer=cluster.CONFIG_MAP
 )
 ENDPOINTS = base.Rules(
+    warnings=network_warnings.endpoints,
     defaults=defaults.endpoints,
     validate_create=services.endpoints,
     update=Part(validate=services.endpoints_update),
@@ -149,6 +155,7 @@ def _node_update(new: Object, old: Object) -> None:
 
 
 NODE = base.Rules(
+    warnings=node_warnings.node,
     defaults=defaults.node,
     prepare_create=_new_node,
     first_status=base.FirstStatus.GIVEN,
@@ -170,6 +177,7 @@ def _new_volume(obj: Object) -> None:
 
 
 PERSISTENT_VOLUME = base.Rules(
+    warnings=storage_warnings.persistent_volume,
     defaults=defaults.persistent_volume,
     prepare_create=_new_volume,
     validate_create=storage.persistent_volume,
@@ -191,6 +199,7 @@ def _new_claim(obj: Object) -> None:
 
 
 PERSISTENT_VOLUME_CLAIM = base.Rules(
+    warnings=storage_warnings.claim,
     defaults=defaults.persistent_volume_claim,
     prepare_create=_new_claim,
     validate_create=storage.claim,
@@ -207,6 +216,7 @@ def _labels_selector(obj: Object) -> str:
 
 
 REPLICATION_CONTROLLER = base.Rules(
+    warnings=workload_warnings.replicated,
     defaults=defaults.replication_controller,
     generation_of=base.but_status,
     validate_create=core.replication_controller,
@@ -218,6 +228,7 @@ REPLICATION_CONTROLLER = base.Rules(
     scale=base.Scale(("spec", "replicas"), ("status", "replicas"), _labels_selector),
 )
 RESOURCE_QUOTA = base.Rules(
+    warnings=configuration.resource_quota,
     defaults=defaults.resource_quota,
     validate_create=core.resource_quota,
     update=Part(validate=core.resource_quota_update),
@@ -245,6 +256,7 @@ def _secret_update(new: Object, old: Object) -> None:
 
 
 SECRET = base.Rules(
+    warnings=configuration.secret,
     defaults=defaults.secret,
     prepare_create=_encode_string_data,
     validate_create=core.secret,
@@ -254,6 +266,7 @@ SECRET = base.Rules(
 )
 
 SERVICE_ACCOUNT = base.Rules(
+    warnings=configuration.service_account,
     validate_create=core.service_account,
     update=Part(validate=base.as_new(core.service_account)),
     deletion=_SHOWN_WHEN_DELETED,
@@ -272,6 +285,7 @@ def _service_update(new: Object, old: Object) -> None:
 
 
 SERVICE = base.Rules(
+    warnings=network_warnings.service,
     defaults=defaults.service,
     prepare_create=_new_service,
     validate_create=services.service,

@@ -3,6 +3,7 @@
 from pinnace.api.rules import base
 from pinnace.api.tables import network
 from pinnace.api.validation import services
+from pinnace.api.warnings import network as warnings
 
 
 def _defaults(obj: base.Object) -> None:
@@ -12,6 +13,7 @@ def _defaults(obj: base.Object) -> None:
 
 
 ENDPOINT_SLICE = base.Rules(
+    warnings=warnings.endpoint_slice,
     defaults=_defaults,
     generation_of=base.but_status,
     validate_create=services.endpoint_slice,

@@ -3,6 +3,7 @@
 from pinnace.api.rules import base
 from pinnace.api.tables import network
 from pinnace.api.validation import addresses, networking
+from pinnace.api.warnings import network as warnings
 
 Object = base.Object
 Part = base.Part
@@ -20,6 +21,7 @@ def _network_policy_defaults(obj: Object) -> None:
 
 
 NETWORK_POLICY = base.Rules(
+    warnings=warnings.network_policy,
     defaults=_network_policy_defaults,
     generation_of=base.but_status,
     validate_create=networking.network_policy,
@@ -48,6 +50,7 @@ def _ingress_defaults(obj: Object) -> None:
 
 
 INGRESS = base.Rules(
+    warnings=warnings.ingress,
     defaults=_ingress_defaults,
     generation_of=base.but_status,
     validate_create=networking.ingress,

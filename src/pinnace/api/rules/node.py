@@ -3,6 +3,7 @@
 from pinnace.api.rules import base
 from pinnace.api.tables import cluster
 from pinnace.api.validation import field, formats, metadata
+from pinnace.api.warnings import nodes
 
 Object = base.Object
 Causes = base.Causes
@@ -22,6 +23,7 @@ def _validate_update(found: Causes, new: Object, old: Object) -> None:
 
 
 RUNTIME_CLASS = base.Rules(
+    warnings=nodes.runtime_class,
     validate_create=_validate,
     update=base.Part(validate=_validate_update),
     is_conditional_only=True,

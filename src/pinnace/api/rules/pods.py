@@ -10,6 +10,7 @@ from pinnace.api.rules import base
 from pinnace.api.tables import pods as tables
 from pinnace.api.validation import core, pods
 from pinnace.api.warnings import pods as warnings
+from pinnace.api.warnings import workloads as workload_warnings
 
 Object = base.Object
 
@@ -137,6 +138,7 @@ POD = base.Rules(
 )
 
 POD_TEMPLATE = base.Rules(
+    warnings=workload_warnings.pod_template,
     defaults=defaults.pod_template,
     generation_of=base.but_status,
     validate_create=core.pod_template,

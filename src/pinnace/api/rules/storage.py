@@ -3,6 +3,8 @@
 from pinnace.api.rules import base
 from pinnace.api.tables import cluster
 from pinnace.api.validation import csi, storage
+from pinnace.api.warnings import storage as warnings
+from pinnace.api.warnings import unserved
 
 Object = base.Object
 
@@ -15,6 +17,7 @@ def _storage_class_defaults(obj: Object) -> None:
 
 
 STORAGE_CLASS = base.Rules(
+    warnings=warnings.storage_class,
     defaults=_storage_class_defaults,
     validate_create=storage.storage_class,
     update=base.Part(validate=storage.storage_class_update),
@@ -34,6 +37,7 @@ def _csi_driver_defaults(obj: Object) -> None:
 
 
 CSI_DRIVER = base.Rules(
+    warnings=unserved.kind,
     defaults=_csi_driver_defaults,
     validate_create=csi.driver,
     update=base.Part(validate=csi.driver_update),
@@ -49,6 +53,7 @@ CSI_NODE = base.Rules(
     printer=cluster.CSI_NODE,
 )
 CSI_STORAGE_CAPACITY = base.Rules(
+    warnings=warnings.storage_capacity,
     validate_create=csi.capacity,
     update=base.Part(validate=csi.capacity_update),
     printer=cluster.CSI_STORAGE_CAPACITY,
@@ -65,6 +70,7 @@ def _new_attachment(obj: Object) -> None:
 
 
 VOLUME_ATTACHMENT = base.Rules(
+    warnings=unserved.kind,
     prepare_create=_new_attachment,
     validate_create=csi.attachment,
     update=base.Part(validate=csi.attachment_update),

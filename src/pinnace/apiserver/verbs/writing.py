@@ -53,8 +53,9 @@ async def create(
     try:
         await services.admission.mutate(attributes)
         strategy.prepare_create(kind, obj)
-        _raise_invalid(kind, required_name(kind, obj), _wrong_new(context, obj))
-        context.warnings += kind.rules.warnings(obj, None, context.subresource)
+        verdict = _judge_new(context, obj)
+        _raise_invalid(kind, required_name(kind, obj), verdict.wrong)
+        context.warnings += verdict.warnings
         await services.admission.validate(attributes)
         value = await _insert(context, obj, options)
         landed = not options.dry_run
@@ -318,12 +319,15 @@ def _track_new(context: contexts.Context, obj: Object, options: query.WriteOptio
         obj["metadata"]["managedFields"] = [{**entry, "time": now} for entry in entries]
 
 
-def _wrong_new(context: contexts.Context, obj: Object) -> list[errors.Cause]:
+def _judge_new(context: contexts.Context, obj: Object) -> contexts.Verdict:
     kind = context.kind
     content = memo.pod_content(obj) if kind.rules.are_alike else None
-    if content is None:
-        return strategy.validate_create(kind, obj)
-    return context.services.wrong_with_new_pods.get((), content, lambda: strategy.validate_create(kind, obj))
+
+    def judge() -> contexts.Verdict:
+        wrong = strategy.validate_create(kind, obj)
+        return contexts.Verdict(wrong, () if wrong else kind.rules.warnings(obj, None, context.subresource))
+
+    return judge() if content is None else context.services.verdicts_on_new.get((), content, judge)
 
 
 def _raise_invalid(kind: kinds.Kind, name: str, causes: list[errors.Cause]) -> None:
