@@ -48,8 +48,10 @@ def split_service_account(username: str) -> tuple[str, str] | None:
     return (namespace, name) if separator and namespace and name else None
 
 
+def is_node(user: UserInfo) -> bool:
+    return NODES in user.groups and user.name.startswith(NODE_PREFIX)
+
+
 def node_name(user: UserInfo) -> str:
     """The node that `user` is, or ""."""
-    if NODES in user.groups and user.name.startswith(NODE_PREFIX):
-        return user.name[len(NODE_PREFIX) :]
-    return ""
+    return user.name[len(NODE_PREFIX) :] if is_node(user) else ""

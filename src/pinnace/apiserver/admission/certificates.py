@@ -93,6 +93,12 @@ def _check_request(name: str, request: str) -> None:
         raise errors.invalid(GROUP, "CertificateSigningRequest", name, [cause]) from None
 
 
+def common_names(request: str) -> list[str]:
+    """Of the subject of a base64 PEM request. Raises ValueError."""
+    found = x509.load_pem_x509_csr(base64.b64decode(request))
+    return [str(item.value) for item in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+
+
 def _organizations(request: str) -> list[str]:
     """Of the subject of a base64 PEM request; validation says when it is none."""
     try:

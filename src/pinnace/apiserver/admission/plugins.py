@@ -51,9 +51,12 @@ _RBAC = frozenset(
 _NODES_OWN = frozenset(
     {
         ("", "nodes"),
+        ("", "persistentvolumeclaims"),
         ("", "pods"),
         ("", "serviceaccounts"),
+        ("certificates.k8s.io", "certificatesigningrequests"),
         ("coordination.k8s.io", "leases"),
+        ("resource.k8s.io", "resourceslices"),
         ("storage.k8s.io", "csinodes"),
     }
 )
@@ -92,7 +95,7 @@ def build(
     accounts = service_account.ServiceAccount(stored, time, rng)
     tolerations = default_toleration_seconds.DefaultTolerationSeconds()
     allocation = service_allocation.ServiceAllocation(stored, addresses, ports)
-    restriction = node_restriction.NodeRestriction(stored)
+    restriction = node_restriction.NodeRestriction(stored, decide)
     limits = limit_ranger.LimitRanger(stored)
     owners = owner_references.OwnerReferences(decide, stored.registry)
     quotas = resource_quota.ResourceQuota(stored, bookings)

@@ -5,6 +5,7 @@ from typing import Any
 
 from pinnace.api import errors, resources
 from pinnace.apiserver.admission import attributes as admission
+from pinnace.apiserver.authz import nodes
 from pinnace.apiserver.storage import objects
 from pinnace.kit import clock
 
@@ -12,7 +13,6 @@ Object = dict[str, Any]
 
 DEFAULT = "default"
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
-MIRROR = "kubernetes.io/config.mirror"
 VOLUME_PREFIX = "kube-api-access-"
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _TOKEN_SECONDS = 3607
@@ -30,7 +30,7 @@ class ServiceAccount:
     async def mutate(self, attributes: admission.Attributes) -> None:
         pod = attributes.obj
         assert pod is not None
-        if MIRROR in (pod["metadata"].get("annotations") or {}):
+        if nodes.MIRROR in (pod["metadata"].get("annotations") or {}):
             _check_mirror(attributes, pod)
             return
         spec = pod.setdefault("spec", {})

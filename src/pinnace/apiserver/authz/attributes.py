@@ -14,6 +14,8 @@ class Attributes(NamedTuple):
     name: str = ""
     path: str = ""
     """Of what is no resource."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """(field, value) that the request's field selector fixes: no more than this is read. Of list, watch and deletecollection."""
 
     @property
     def is_resource(self) -> bool:

@@ -17,15 +17,17 @@ class Authorizer:
     def decide(self, user: users.UserInfo, asked: authz.Attributes) -> rbac.Decision:
         if users.MASTERS in user.groups:
             return rbac.Decision(True)
-        if asked.resource and users.node_name(user) and self._node_may(user, asked):
+        node = users.node_name(user)
+        if not node or not asked.resource:
+            return self.index.decide(user, asked)
+        refusal = self._nodes.refusal(node, asked)
+        if refusal is None:
+            granted = self.index.role_rules("ClusterRole", NODE_ROLE, "")
+            refusal = "" if any(rule.allows(asked) for rule in granted) else None
+        if refusal == nodes.ALLOWED:
             return rbac.Decision(True)
-        return self.index.decide(user, asked)
-
-    def _node_may(self, user: users.UserInfo, asked: authz.Attributes) -> bool:
-        granted = self.index.role_rules("ClusterRole", NODE_ROLE, "")
-        if not any(rule.allows(asked) for rule in granted):
-            return False
-        return not self._nodes.concerns(asked) or self._nodes.allows(user, asked)
+        found = self.index.decide(user, asked)
+        return found if found.is_allowed or not refusal else rbac.Decision(False, refusal)
 
     def require(self, user: users.UserInfo, asked: authz.Attributes) -> None:
         """Raises 403 in upstream's words."""

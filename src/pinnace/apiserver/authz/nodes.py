@@ -1,101 +1,245 @@
-"""What a node may do: what its own pods need, and nothing of other nodes' pods.
+"""What a node may do: what its own pods need, and nothing of other nodes or their pods.
 
-Names of secrets, config maps, claims and volumes are readable to a node while a pod that is bound to it refers to them. Everything
-else a node may do is in the rules of the ClusterRole `system:node`.
+Upstream's node authoriser, verdict by verdict. Secrets, config maps, claims, volumes and accounts are readable to a node while a pod
+that is bound to it refers to them; lists and watches must say by their selectors that they are the node's own. What is not told
+apart here is in the rules of the ClusterRole `system:node`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pinnace.api import resources
-from pinnace.apiserver import users
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.storage import envelope, objects
 
 Object = dict[str, Any]
 
-READ = frozenset({"get", "list", "watch"})
-# Read only as far as a pod of the node refers to them.
-REFERRED = {
-    ("", "configmaps"): READ,
-    ("", "secrets"): READ,
-    ("", "persistentvolumeclaims"): frozenset({"get"}),
-    ("", "persistentvolumes"): frozenset({"get"}),
-}
-_LEASES = "kube-node-lease"
+ALLOWED = ""
+"""No reason against it."""
+
+MIRROR = "kubernetes.io/config.mirror"
+NODE_LEASES = "kube-node-lease"
+_READ = frozenset({"get", "list", "watch"})
+_OWN = frozenset({"get", "create", "update", "patch", "delete"})
+_CHANGE = frozenset({"update", "patch"})
 
 
 class NodeRules:
+    """`refusal` tells why not, or `ALLOWED`, or None where the node's name does not matter."""
+
     def __init__(self, stored: objects.Objects) -> None:
         self._objects = stored
+        self._judges: Mapping[tuple[str, str], Callable[[str, authz.Attributes], str]] = {
+            ("", "secrets"): self._readable(self._refers_to_secret),
+            ("", "configmaps"): self._readable(self._refers),
+            ("", "persistentvolumeclaims"): self._claim,
+            ("", "persistentvolumes"): self._gettable(self._refers_to_volume),
+            ("", "serviceaccounts"): self._account,
+            ("", "nodes"): _node,
+            ("", "pods"): self._pod,
+            ("coordination.k8s.io", "leases"): _lease,
+            ("resource.k8s.io", "resourceclaims"): self._gettable(self._refers_to_resource_claim),
+            ("resource.k8s.io", "resourceslices"): self._slice,
+            ("storage.k8s.io", "csinodes"): _csi_node,
+            ("storage.k8s.io", "volumeattachments"): self._gettable(self._is_attached_here),
+        }
 
-    def concerns(self, asked: authz.Attributes) -> bool:
-        """Whether the answer depends on which node asks; otherwise the rules of `system:node` decide."""
-        key = (asked.group, asked.resource)
+    def refusal(self, node: str, asked: authz.Attributes) -> str | None:
+        judge = self._judges.get((asked.group, asked.resource))
+        return None if judge is None else judge(node, asked)
+
+    # ------------------------------------------------------------ what is asked
+
+    def _gettable(self, is_related: Callable[[str, authz.Attributes], bool]) -> Callable[[str, authz.Attributes], str]:
+        def judge(node: str, asked: authz.Attributes) -> str:
+            if asked.verb != "get":
+                return "can only get individual resources of this type"
+            if asked.subresource:
+                return "cannot get subresource"
+            return _related(node, asked, is_related)
+
+        return judge
+
+    def _readable(self, is_related: Callable[[str, authz.Attributes], bool]) -> Callable[[str, authz.Attributes], str]:
+        def judge(node: str, asked: authz.Attributes) -> str:
+            if asked.verb not in _READ:
+                return "can only read resources of this type"
+            if asked.subresource:
+                return "cannot read subresource"
+            if not asked.namespace:
+                return "can only read namespaced object of this type"
+            return _related(node, asked, is_related)
+
+        return judge
+
+    def _claim(self, node: str, asked: authz.Attributes) -> str:
+        if asked.subresource != "status":
+            return self._gettable(self._refers)(node, asked)
+        if asked.verb not in _CHANGE:
+            return "can only get/update/patch this type"
+        return _related(node, asked, self._refers)
+
+    def _account(self, node: str, asked: authz.Attributes) -> str:
+        if asked.verb == "get" and not asked.subresource:
+            return _related(node, asked, self._runs_account)
+        if asked.verb != "create" or not asked.name:
+            return "can only create tokens for individual service accounts"
+        if asked.subresource != "token":
+            return "can only create token subresource of serviceaccount"
+        return _related(node, asked, self._runs_account)
+
+    def _pod(self, node: str, asked: authz.Attributes) -> str:
+        match asked.subresource, asked.verb:
+            case ("", "get"):
+                return _related(node, asked, self._is_bound)
+            case ("", "list" | "watch"):
+                if ("spec.nodeName", node) in asked.fields:
+                    return ALLOWED
+                if asked.name:
+                    return _related(node, asked, self._is_bound)
+                return "can only list/watch pods with spec.nodeName field selector"
+            case ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create"):
+                return ALLOWED  # Which pods: admission sees them.
+        return _NOTHING_MORE
+
+    def _slice(self, node: str, asked: authz.Attributes) -> str:
+        if asked.subresource:
+            return "cannot authorize ResourceSlice subresources"
+        match asked.verb:
+            case "create":
+                return ALLOWED  # For which node: admission sees it.
+            case "get" | "update" | "patch" | "delete":
+                return _related(node, asked, self._offers_here)
+            case "watch" | "list" | "deletecollection":
+                if ("spec.nodeName", node) in asked.fields:
+                    return ALLOWED
+                return "can only list/watch/deletecollection resourceslices with nodeName field selector"
         return (
-            key in REFERRED
-            or key in (("", "serviceaccounts"), ("coordination.k8s.io", "leases"), ("storage.k8s.io", "csinodes"))
-            or (key == ("", "nodes") and asked.verb in ("get", "list", "watch", "update", "patch", "delete"))
-            or (key == ("", "pods") and asked.verb in READ)
+            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, "
+            "deletecollection"
         )
 
-    def allows(self, user: users.UserInfo, asked: authz.Attributes) -> bool:
-        node = users.node_name(user)
-        key = (asked.group, asked.resource)
-        if key in REFERRED:
-            return self._may_read(node, asked)
-        if key == ("", "serviceaccounts"):
-            return asked.subresource == "token" and asked.verb == "create" and self._runs_account(node, asked)
-        if key == ("coordination.k8s.io", "leases"):
-            return self._may_lease(node, asked)
-        if key == ("", "pods"):
-            return self._may_see_pod(node, asked)
-        if key == ("storage.k8s.io", "csinodes"):
-            return not asked.subresource and asked.name in ("", node)
-        return asked.name in ("", node) or asked.verb == "get"
+    # ------------------------------------------------------------ what belongs to a node
 
-    def _may_read(self, node: str, asked: authz.Attributes) -> bool:
-        if asked.subresource == "status" and asked.resource == "persistentvolumeclaims":
-            return bool(asked.name) and self._refers(node, asked)
-        if asked.subresource or not asked.name or asked.verb not in REFERRED[asked.group, asked.resource]:
-            return False
-        if asked.resource == "persistentvolumes":
-            return self._refers_to_volume(node, asked.name)
-        return self._refers(node, asked)
+    def _is_bound(self, node: str, asked: authz.Attributes) -> bool:
+        return self._has(resources.PODS, asked.namespace, asked.name, "nodeName", node)
+
+    def _is_attached_here(self, node: str, asked: authz.Attributes) -> bool:
+        return self._has(resources.VOLUME_ATTACHMENTS, "", asked.name, "nodeName", node)
+
+    def _offers_here(self, node: str, asked: authz.Attributes) -> bool:
+        return self._has(resources.RESOURCE_SLICES, "", asked.name, "nodeName", node)
+
+    def _has(self, resource: resources.Resource, namespace: str, name: str, field: str, value: str) -> bool:
+        found = self._objects.get(resource, namespace, name)
+        return found is not None and (found.get("spec") or {}).get(field) == value
 
     def _refers(self, node: str, asked: authz.Attributes) -> bool:
         return any((asked.resource, asked.name) in references(pod) for pod in self._pods(node, asked.namespace))
 
-    def _refers_to_volume(self, node: str, name: str) -> bool:
-        volume = self._objects.get(resources.PERSISTENT_VOLUMES, "", name)
-        claim = ((volume or {}).get("spec") or {}).get("claimRef") or {}
+    def _refers_to_secret(self, node: str, asked: authz.Attributes) -> bool:
+        return self._refers(node, asked) or self._mounts_with_secret(node, asked.namespace, asked.name)
+
+    def _mounts_with_secret(self, node: str, namespace: str, name: str) -> bool:
+        """Whether a volume of one of the node's pods is mounted with the secret."""
+        return any(
+            (namespace, name) in secrets_of_volume(volume) and self._uses_volume(node, volume)
+            for volume in self._objects.all(resources.PERSISTENT_VOLUMES)
+        )
+
+    def _refers_to_volume(self, node: str, asked: authz.Attributes) -> bool:
+        volume = self._objects.get(resources.PERSISTENT_VOLUMES, "", asked.name)
+        return volume is not None and self._uses_volume(node, volume)
+
+    def _uses_volume(self, node: str, volume: Object) -> bool:
+        claim = (volume.get("spec") or {}).get("claimRef") or {}
         if not claim.get("name"):
             return False
         wanted = ("persistentvolumeclaims", claim["name"])
         return any(wanted in references(pod) for pod in self._pods(node, claim.get("namespace", "")))
+
+    def _refers_to_resource_claim(self, node: str, asked: authz.Attributes) -> bool:
+        return any(asked.name in resource_claims(pod) for pod in self._pods(node, asked.namespace))
 
     def _runs_account(self, node: str, asked: authz.Attributes) -> bool:
         return any(
             (pod.get("spec") or {}).get("serviceAccountName") == asked.name for pod in self._pods(node, asked.namespace)
         )
 
-    def _may_lease(self, node: str, asked: authz.Attributes) -> bool:
-        if asked.namespace != _LEASES or asked.verb not in ("create", "get", "update", "patch", "delete"):
-            return False
-        return asked.name == node or (asked.verb == "create" and not asked.name)
-
-    def _may_see_pod(self, node: str, asked: authz.Attributes) -> bool:
-        """Lists and watches are the kubelet's own, by a field selector that names its node; others' pods hold no secrets."""
-        if not asked.name or asked.verb != "get":
-            return True
-        pod = self._objects.get(resources.PODS, asked.namespace, asked.name)
-        return pod is None or (pod.get("spec") or {}).get("nodeName") in (None, "", node)
-
     def _pods(self, node: str, namespace: str) -> Iterator[Object]:
+        """Those that the node was given. What a node says of itself (mirror pods) gives it no right to anything."""
         kind = self._objects.kind(resources.PODS)
         for record in self._objects.records(resources.PODS, namespace):
             if envelope.fields(kind, record).get("spec.nodeName") == node:
-                yield envelope.parse(record)
+                pod = envelope.parse(record)
+                if MIRROR not in (pod["metadata"].get("annotations") or {}):
+                    yield pod
+
+
+_NOTHING_MORE = "a node has no such right"
+
+
+def _related(node: str, asked: authz.Attributes, is_related: Callable[[str, authz.Attributes], bool]) -> str:
+    if not asked.name:
+        return "No Object name found"
+    return ALLOWED if is_related(node, asked) else f"no relationship found between node '{node}' and this object"
+
+
+def _node(node: str, asked: authz.Attributes) -> str:
+    match asked.subresource, asked.verb:
+        case ("", "create" | "update" | "patch") | ("status", "update" | "patch"):
+            return ALLOWED  # Which node: admission sees it.
+        case ("", "get" | "list" | "watch"):
+            if asked.name == node:
+                return ALLOWED
+            if not asked.name:
+                return f"node '{node}' cannot read all nodes, only its own Node object"
+            return f"node '{node}' cannot read '{asked.name}', only its own Node object"
+    return _NOTHING_MORE
+
+
+def _lease(node: str, asked: authz.Attributes) -> str:
+    if asked.verb not in _OWN:
+        return "can only get, create, update, patch, or delete a node lease"
+    if asked.namespace != NODE_LEASES:
+        return f'can only access leases in the "{NODE_LEASES}" system namespace'
+    if asked.verb != "create" and asked.name != node:
+        return "can only access node lease with the same name as the requesting node"
+    return ALLOWED
+
+
+def _csi_node(node: str, asked: authz.Attributes) -> str:
+    if asked.verb not in _OWN:
+        return "can only get, create, update, patch, or delete a CSINode"
+    if asked.subresource:
+        return "cannot authorize CSINode subresources"
+    if asked.verb != "create" and asked.name != node:
+        return "can only access CSINode with the same name as the requesting node"
+    return ALLOWED
+
+
+def resource_claims(pod: Mapping[str, Any]) -> set[str]:
+    """Names of the claims for devices that a pod has, as far as they are there."""
+    of_spec = [claim.get("resourceClaimName") for claim in (pod.get("spec") or {}).get("resourceClaims") or ()]
+    status = pod.get("status") or {}
+    of_status = [claim.get("resourceClaimName") for claim in status.get("resourceClaimStatuses") or ()]
+    extended = (status.get("extendedResourceClaimStatus") or {}).get("resourceClaimName")
+    return {str(name) for name in (*of_spec, *of_status, extended) if name}
+
+
+_CSI_SECRETS = ("nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef")
+
+
+def secrets_of_volume(volume: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """(namespace, name) of the secrets that a node mounts a PersistentVolume with."""
+    spec = volume.get("spec") or {}
+    home = (spec.get("claimRef") or {}).get("namespace", "")
+    found = [(spec.get("csi") or {}).get(field) or {} for field in _CSI_SECRETS]
+    for field in _SECRET_VOLUMES:
+        source = spec.get(field) or {}
+        found.append(source.get("secretRef") or {})
+        found.append({"name": source.get("secretName"), "namespace": source.get("secretNamespace")})
+    return {(reference.get("namespace") or home, reference["name"]) for reference in found if reference.get("name")}
 
 
 def references(pod: Mapping[str, Any]) -> set[tuple[str, str]]:

@@ -142,7 +142,9 @@ class Index:
             self._by_subject.setdefault((key[0], subject), set()).add(key)
 
     def decide(self, user: users.UserInfo, asked: authz.Attributes) -> Decision:
-        """What rules that name no objects allow is remembered for all names together."""
+        """What rules that name no objects allow is remembered for all names together. What is selected of them does not matter here."""
+        if asked.fields:
+            asked = asked._replace(fields=())
         found = self._remember(user, asked._replace(name=_ANY_NAME))
         if found.is_allowed:
             return found

@@ -9,11 +9,12 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
-from pinnace.api import errors, kinds, selectors
+from pinnace.api import errors, kinds
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.http import query, respond
 from pinnace.apiserver.routing import paths
+from pinnace.apiserver.storage import filters
 from pinnace.apiserver.subresources import scale
 from pinnace.apiserver.verbs import create, delete, delete_collection, get, patch, update, watch
 from pinnace.apiserver.verbs import list as listing
@@ -68,6 +69,9 @@ _METHOD_VERBS = {
     "OPTIONS": "options",
 }
 
+
+_MANY = frozenset({"list", "watch", "deletecollection"})
+"""Verbs that a field selector narrows."""
 
 NO_KIND = kinds.Kind("", "", "", "", "", False)
 
@@ -141,8 +145,9 @@ class Kinds:
             verb = _METHOD_VERBS.get(method, "get")
             return Match(_unknown(method, _not_found), _attributes(verb, found, found.name))
         route = self._route(kind, found, method, options)
-        name = found.name or _selected_name(route.verb, options)
-        attributes = _attributes(route.verb, found, name)
+        attributes = _attributes(route.verb, found, found.name)
+        if route.verb in _MANY and "fieldSelector" in options.values and not found.is_watch:
+            attributes = _selecting(attributes, kind, options)
         namespace = found.namespace if kind.namespaced else ""
         return Match(route, attributes, kind, namespace, found.name, found.subresource, found.tail)
 
@@ -212,15 +217,18 @@ def _attributes(verb: str, found: paths.ResourcePath, name: str) -> authz.Attrib
     return authz.Attributes(verb, found.group, found.version, found.plural, found.subresource, namespace, name)
 
 
-def _selected_name(verb: str, options: query.Query) -> str:
-    """A list or watch of one name is authorised like a request for it; the name is read as the filter reads it."""
-    if verb not in ("list", "watch", "deletecollection") or not options.values:
-        return ""
+def _selecting(asked: authz.Attributes, kind: kinds.Kind, options: query.Query) -> authz.Attributes:
+    """With what the selector fixes, read as the filter reads it. A list or watch of one name is authorised like a request for it;
+    a collection is deleted by nobody who may only delete by name, as upstream has it."""
     try:
-        name = selectors.FieldSelector.parse(options.text("fieldSelector")).required_value("metadata.name")
+        chosen = filters.selected_fields(kind, options)
     except ValueError:
-        return ""  # Refused once it is known who asks.
-    return name if name and paths.is_name(name) else ""
+        return asked  # Refused once it is known who asks.
+    fixed = tuple((each.field, each.value) for each in chosen.requirements if each.operator == "=")
+    name = chosen.required_value("metadata.name") or ""
+    if asked.verb == "deletecollection" or not paths.is_name(name):
+        name = ""
+    return asked._replace(fields=fixed, name=name)
 
 
 async def _no_page(_: contexts.Context) -> messages.Answer:

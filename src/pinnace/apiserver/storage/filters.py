@@ -54,6 +54,11 @@ def _of_one_name(fields: selectors.FieldSelector, name: str) -> selectors.FieldS
     return selectors.FieldSelector((selectors.FieldRequirement("metadata.name", "=", name), *fields.requirements))
 
 
+def selected_fields(kind: kinds.Kind, options: query.Query) -> selectors.FieldSelector:
+    """The one reading of a request's field selector, for the authoriser as for the filter. Raises ValueError."""
+    return selectors.FieldSelector.parse(options.text("fieldSelector")).renamed(kind.rules.fields.name)
+
+
 def parse(context: contexts.Context, options: query.Query | None = None) -> Filter:
     """Raises 400."""
     options = options or context.query
@@ -62,7 +67,7 @@ def parse(context: contexts.Context, options: query.Query | None = None) -> Filt
     except ValueError as error:
         raise errors.bad_request(str(error)) from None
     try:
-        fields = selectors.FieldSelector.parse(options.text("fieldSelector")).renamed(context.kind.rules.fields.name)
+        fields = selected_fields(context.kind, options)
     except ValueError as error:
         raise errors.bad_request(str(error)) from None
     fields = _of_one_name(fields, context.name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pinnace.api import errors, kinds, resources, selectors
 from pinnace.apiserver import context as contexts
+from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.http import bodies, query
 from pinnace.apiserver.storage import envelope
 from pinnace.apiserver.subresources import answers, binding
@@ -33,12 +34,30 @@ async def evict(context: contexts.Context) -> messages.Answer:
     pod = context.services.objects.get(resources.PODS, context.namespace, context.name)
     if pod is None:
         raise context.not_found()
+    await _admit(context, eviction, dry_run=wanted.dry_run)
     if not can_ignore_budgets(pod):
         await _spend(context, pod, dry_run=wanted.dry_run)
         if not wanted.dry_run:
             await _tell(context)
     await deleting.delete(dataclasses.replace(context, subresource=""), wanted)
     return answers.success(context)
+
+
+async def _admit(context: contexts.Context, eviction: Object, *, dry_run: bool) -> None:
+    """Before a budget is spent for what may not be."""
+    attributes = admission.Attributes(
+        "CREATE",
+        context.kind,
+        "eviction",
+        context.namespace,
+        context.name,
+        context.user,
+        eviction,
+        dry_run=dry_run,
+        warnings=context.warnings,
+    )
+    await context.services.admission.mutate(attributes)
+    await context.services.admission.validate(attributes)
 
 
 def can_ignore_budgets(pod: Object) -> bool:

@@ -39,11 +39,11 @@ class TokenRequests:
         if account is None:
             raise context.not_found()
         spec = request.setdefault("spec", {})
-        audiences = spec["audiences"] = spec.get("audiences") or list(context.services.settings.api_audiences)
         seconds = spec["expirationSeconds"] = spec.get("expirationSeconds") or _DEFAULT_SECONDS
         if wrong := strategy.validate_create(KIND, request):
             raise errors.invalid(KIND.group, KIND.kind, "", wrong)
         await self._admit(context, request, dry_run=options.dry_run)
+        audiences = spec["audiences"] = spec.get("audiences") or list(context.services.settings.api_audiences)
         bound = _bound(context, spec.get("boundObjectRef"), account)
         extends = "pod" in bound and set(audiences) <= set(context.services.settings.api_audiences)
         token, _ = self._issuer.issue(account, audiences, seconds, may_extend=extends, **bound)
