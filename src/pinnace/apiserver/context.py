@@ -2,7 +2,7 @@
 
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from pinnace.api import errors, kinds
@@ -43,6 +43,8 @@ class Services:
     fields_of_new: memo.Remembered[list[dict[str, Any]]] = dataclasses.field(default_factory=memo.Remembered)
     verdicts_on_new: memo.Remembered[Verdict] = dataclasses.field(default_factory=memo.Remembered)
     messages: serializers.Messages = dataclasses.field(default_factory=serializers.Messages)
+    components: dict[str, Callable[[], str]] = dataclasses.field(default_factory=dict)
+    """What else of the control plane runs in this process, by upstream's name: "" while it is well, else what is wrong."""
     decoded: frames.Decoded = dataclasses.field(default_factory=frames.Decoded)
 
 

@@ -86,13 +86,22 @@ class ApiServer:
 
     def _health(self) -> health.Health:
         return health.Health(
-            live={"ping": lambda: ""},
+            live={"ping": lambda: "", "etcd": self._store_problem},
             ready={
                 "poststarthook/rbac/bootstrap-roles": lambda: "" if self._is_started else "not finished",
                 "informer-sync": lambda: "" if self.authorizer.index.is_synced else "roles are not read yet",
                 "shutdown": lambda: "process is shutting down" if self._is_stopping else "",
             },
+            components=self.services.components,
         )
+
+    def _store_problem(self) -> str:
+        """Under the name that every monitoring asks for, whatever the store is."""
+        try:
+            self.services.store.get("/registry/health")
+        except interface.StoreFailed as error:
+            return str(error)
+        return ""
 
     async def start(self) -> None:
         """Returns once requests can be answered."""

@@ -1,5 +1,6 @@
 """What watches the cluster and acts on it within the server process: controllers and scheduler."""
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from pinnace.assemble import places, settings
@@ -22,6 +23,7 @@ def start(
         cluster_cidr=cluster.pod_cidr,
         root_certificate=(where.pki / "ca.crt").read_text(),
         signing_key=(where.pki / "ca.key").read_bytes(),
+        control_plane_node=cluster.node_name if cluster.node else "",
     )
     shared = informers.Informers(clients.of(loop.MANAGER), time)
     controllers = manager.Manager(clients.of, shared, time, options)
@@ -32,3 +34,12 @@ def start(
     supervisor.start("informers", shared.run)
     supervisor.start("controllers", controllers.run)
     supervisor.start("scheduler", scheduling.run)
+
+
+def components(supervisor: tasks.Supervisor) -> Mapping[str, Callable[[], str]]:
+    """What monitoring asks for, by upstream's names: "" while its loop runs."""
+
+    def check(loop: str) -> Callable[[], str]:
+        return lambda: f"{loop} failed and is started again" if supervisor.is_failing(loop) else ""
+
+    return {"scheduler": check("scheduler"), "controller-manager": check("controllers")}

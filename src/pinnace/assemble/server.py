@@ -43,6 +43,7 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
             # API can answer without them.
             loops = await asyncio.to_thread(importlib.import_module, "pinnace.assemble.loops")
             loops.start(supervisor, clients, where, cluster, time)
+            api.services.components.update(loops.components(supervisor))
             process.settle_memory()
             await stopped_or_failed(store)
     finally:

@@ -21,6 +21,7 @@ from pinnace.kit import clock
 Object = dict[str, Any]
 
 LEASE_NAMESPACE = "kube-node-lease"
+ROLE_LABEL = "node-role.kubernetes.io/control-plane"
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
@@ -34,6 +35,18 @@ _OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURE.values()})
 _WATCHED_CONDITIONS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sign:
+    """Of a node's life."""
+
+    silent: float = 0.0
+    """Seconds since its lease or its own report of its conditions last changed."""
+    is_new: bool = False
+    """It was not heard of before by this process."""
+    gone_uid: str = ""
+    """It was, and is no more."""
+
+
 class Heartbeats:
     """When each node was last heard of, by our own clock: the times in leases and statuses are the nodes' own and may be wrong."""
 
@@ -41,12 +54,11 @@ class Heartbeats:
         self._clock = time
         self._heard: dict[str, tuple[Any, float]] = {}
 
-    async def observe(self, api: client.Client, view: views.View, key: objects.Key) -> float:
-        """Seconds since the node's lease or its own report of its conditions last changed."""
+    async def observe(self, api: client.Client, view: views.View, key: objects.Key) -> Sign:
         node = view.get(resources.NODES, *key)
         if node is None:
-            self._heard.pop(key[1], None)
-            return 0.0
+            known = self._heard.pop(key[1], None)
+            return Sign(gone_uid=known[0][0] if known else "")
         lease = view.get(resources.LEASES, LEASE_NAMESPACE, key[1])
         sign = (
             objects.uid_of(node),
@@ -57,18 +69,23 @@ class Heartbeats:
         known = self._heard.get(key[1])
         if known is None or known[0] != sign:
             self._heard[key[1]] = (sign, now)
-            return 0.0
-        return now - known[1]
+            return Sign(is_new=known is None)
+        return Sign(silent=now - known[1])
 
 
 def plan_for(settings: settings_module.Settings) -> loop.Plan:
     def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence[actions.Action]:
         node = view.get(resources.NODES, *key)
+        sign: Sign = view.live
         if node is None:
-            return []
+            return [_told_of_removal(key[1], sign.gone_uid)] if sign.gone_uid else []
+        welcome = [_told(node, "RegisteredNode", f"Registered Node {key[1]} in Controller")] if sign.is_new else []
+        return [*welcome, *_role(node, settings.control_plane_node), *judge(view, node, sign, now)]
+
+    def judge(view: views.View, node: Object, sign: Sign, now: datetime.datetime) -> Sequence[actions.Action]:
         has_reported = objects.condition(node, "Ready") is not None
         grace = settings.node_monitor_grace if has_reported else settings.node_startup_grace
-        if view.live > grace:
+        if sign.silent > grace:
             unknown = _mark_unknown(node, now)
             if unknown:
                 return unknown
@@ -79,6 +96,23 @@ def plan_for(settings: settings_module.Settings) -> loop.Plan:
         return _mark_pods(view, node, now) if is_lost else []
 
     return plan
+
+
+def _told(node: Object, reason: str, text: str) -> actions.Action:
+    return actions.normal(node, reason, f"Node {objects.name_of(node)} event: {text}")
+
+
+def _told_of_removal(name: str, uid: str) -> actions.Action:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": uid}}
+    return _told(node, "RemovingNode", f"Removing Node {name} from Controller")
+
+
+def _role(node: Object, control_plane_node: str) -> list[actions.Action]:
+    """`kubectl get nodes` shows what it is for."""
+    if objects.name_of(node) != control_plane_node or ROLE_LABEL in (node["metadata"].get("labels") or {}):
+        return []
+    patch = {"metadata": {"labels": {ROLE_LABEL: ""}}}
+    return [actions.Patch(resources.NODES, None, control_plane_node, patch)]
 
 
 def _mark_unknown(node: Object, now: datetime.datetime) -> list[actions.Action]:

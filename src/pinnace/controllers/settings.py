@@ -13,6 +13,9 @@ class Settings:
     """Range from which nodes get their podCIDR; empty: somebody else gives them out."""
     node_cidr_mask: int = 24
     """Prefix length of a node's range: 24 holds 254 pods, more than upstream's limit of 110 per node."""
+    control_plane_node: str = ""
+    """The node of the machine that the control plane runs on: it shows that role (and takes pods like any other). Only who governs the
+    cluster may say so, not the node itself. "": none."""
     node_monitor_period: float = 5.0
     """Seconds between two looks at a node's heartbeat."""
     node_monitor_grace: float = 40.0

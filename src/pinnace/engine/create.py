@@ -37,7 +37,8 @@ async def create(here: machine.Machine, spec: interface.ContainerSpec) -> interf
     except BaseException as error:
         here.names.pop(spec.name, None)
         await tasks.wait_out(asyncio.to_thread(discard, here, record))
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | ValueError):
+            # A value that no path can be: a NUL in it, say.
             raise interface.EngineError(f"cannot create container {spec.name}: {error}") from error
         raise
     here.tell("create", record)
@@ -47,7 +48,7 @@ async def create(here: machine.Machine, spec: interface.ContainerSpec) -> interf
 def prepare(here: machine.Machine, record: records.ContainerRecord, image: interface.Image) -> interface.User:
     """Folders, root mount, configuration. May be called again after a reboot took the mount away. Blocking.
 
-    Raises StartError (user), OSError.
+    Raises StartError (user, working directory), OSError, ValueError.
     """
     bundle, storage = here.bundle(record.id), here.storage(record.id)
     root = here.root_mount(record.id)
@@ -59,8 +60,11 @@ def prepare(here: machine.Machine, record: records.ContainerRecord, image: inter
         mounts.mount_overlay(root, layers or [here.empty_folder()], storage / "upper", storage / "work")
     around = surroundings(here, record, image)
     document = runtime_spec.build(record.spec, image, around)
+    directory = document["process"]["cwd"]
+    if not directory.startswith("/"):
+        raise interface.StartError(f"the working directory {directory!r} is invalid, it needs to be an absolute path")
     with paths.Tree(root) as tree:
-        _make_working_directory(tree, document["process"]["cwd"], around.identity)
+        _make_working_directory(tree, directory, around.identity)
     files.write_atomic(bundle / "config.json", json.dumps(document).encode(), 0o600)
     return interface.User(around.identity.uid, around.identity.gid, tuple(around.identity.groups))
 

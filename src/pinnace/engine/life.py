@@ -45,7 +45,7 @@ async def _launch(here: machine.Machine, record: records.ContainerRecord) -> rec
         try:
             image = images.find(here, record.image_id)
             await asyncio.to_thread(create.prepare, here, record, image)
-        except (interface.NoSuchObject, OSError) as error:
+        except (interface.NoSuchObject, OSError, ValueError) as error:
             raise interface.StartError(str(error)) from error
     pid = await monitor.create(record, places(here, record))
     await runtime.start(here.runtime_root, record.id)

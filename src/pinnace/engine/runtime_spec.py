@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ def process(spec: interface.ContainerSpec, image: interface.Image, around: Surro
         "user": user_object(around.identity),
         "args": list(command_line(spec, image)),
         "env": environment(spec, image, around),
-        "cwd": spec.working_directory or image.working_directory or "/",
+        "cwd": _directory(spec.working_directory or image.working_directory or "/"),
         "capabilities": capability_sets(
             capability_set(security, around.bounding_capabilities), is_root=around.identity.uid == 0
         ),
@@ -128,6 +129,11 @@ def process(spec: interface.ContainerSpec, image: interface.Image, around: Surro
     if wanted is not None:
         result["oomScoreAdj"] = wanted if around.can_raise_limits else max(wanted, around.present_oom_score_adj)
     return result
+
+
+def _directory(path: str) -> str:
+    """Without `..`: the folder that is made where it is missing is the one that the process starts in."""
+    return "/" + posixpath.normpath(path).lstrip("/") if path.startswith("/") else path
 
 
 def environment(spec: interface.ContainerSpec, image: interface.Image, around: Surroundings) -> list[str]:

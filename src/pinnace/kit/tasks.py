@@ -44,6 +44,11 @@ class Supervisor:
     def __init__(self, time: clock.Clock) -> None:
         self._clock = time
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failing: set[str] = set()
+
+    def is_failing(self, name: str) -> bool:
+        """Whether the loop of that name has failed and waits to be started again."""
+        return name in self._failing
 
     async def __aenter__(self) -> "Supervisor":
         return self
@@ -85,6 +90,7 @@ class Supervisor:
         failures = 0
         while True:
             started = self._clock.monotonic()
+            self._failing.discard(name)
             try:
                 await loop()
                 log.error("%s returned; it should run for ever", name)
@@ -92,5 +98,6 @@ class Supervisor:
                 log.exception("%s failed", name)
             if self._clock.monotonic() - started > HEALTHY_AFTER_SECONDS:
                 failures = 0
+            self._failing.add(name)
             await self._clock.sleep(RESTART.delay(failures))
             failures += 1

@@ -306,6 +306,24 @@ async def exec_needs_a_running_container(harness: Harness) -> None:
     assert (figures.pids, figures.memory_usage_bytes, figures.cpu_nanoseconds) == (0, 0, 0)
 
 
+async def what_no_path_can_be_is_refused(harness: Harness) -> None:
+    """EngineError and nothing left, whatever a user wrote where a path belongs."""
+    for number, directory in enumerate(("..", "relative/path", "/nul\0inside", "/" + "x/" * 3000)):
+        error = await _expect(
+            interface.EngineError,
+            harness.engine.create(harness.spec(f"bad{number}", "pwd", working_directory=directory)),
+        )
+        assert str(error)
+    assert await harness.engine.list() == ()
+
+
+async def a_working_directory_is_made_where_it_is_missing(harness: Harness) -> None:
+    """Also one that is written with `..`."""
+    container = await harness.run("cwd", "exit 0", working_directory="/a/../b/../../c")
+    await asyncio.wait_for(harness.engine.wait(container.id), PATIENCE)
+    assert (await harness.engine.inspect(container.id)).exit_code == 0
+
+
 async def attach_reaches_the_container_itself(harness: Harness) -> None:
     """attach reads and writes the container's own stdio; its end is the container's."""
     container = await harness.run("cat", "cat", stdin=True, stdin_once=True)
@@ -500,6 +518,8 @@ CHECKS: Sequence[Callable[[Harness], Awaitable[None]]] = (
     exec_is_killed_by_close,
     exec_needs_a_running_container,
     attach_reaches_the_container_itself,
+    what_no_path_can_be_is_refused,
+    a_working_directory_is_made_where_it_is_missing,
     stats_of_a_running_container,
     limits_change_while_it_runs,
     processes_of_another_container_are_joined,

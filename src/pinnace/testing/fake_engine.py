@@ -574,6 +574,14 @@ class FakeEngine:
             raise interface.WrongStatus(f"container {spec.pid_of} is not running", self.host.find(spec.pid_of).status)
         if not self._argv(spec, image):
             raise interface.StartError("no command specified")
+        if spec.working_directory and not spec.working_directory.startswith("/"):
+            raise interface.StartError(f"the working directory {spec.working_directory!r} is invalid")
+        if (
+            len(spec.working_directory) > 4096
+            or "\0" in spec.working_directory
+            or any("\0" in mount.target for mount in spec.mounts)
+        ):
+            raise interface.EngineError(f"cannot create container {spec.name}: embedded null byte")
         container = self.host.new_container(spec, image)
         self.host.tell("create", container.id)
         return container

@@ -24,7 +24,7 @@ class Places(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def node(places: Places, tmp_path: pathlib.Path, **settings: Any) -> AsyncIterator[node_agent.NodeAgent]:
+async def node(places: Places, tmp_path: pathlib.Path, **fields: Any) -> AsyncIterator[node_agent.NodeAgent]:
     name = f"k{os.getpid() % 10000}{secrets.token_hex(2)}"
     table = rules.TableSettings(
         f"pinnace-{name}", f"pn{name}", ipaddress.IPv4Network("10.204.0.0/16"), ipaddress.IPv4Network("10.205.0.0/16")
@@ -44,7 +44,7 @@ async def node(places: Places, tmp_path: pathlib.Path, **settings: Any) -> Async
         make_engine=make_engine,
         network=network,
         mounts=kernel_mounts.KernelMounts(),
-        **settings,
+        **fields,
     )
     await owner.open()
     await network.open()

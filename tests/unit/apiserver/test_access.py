@@ -92,6 +92,22 @@ def test_nobody_reads_health_and_version_and_nothing_else() -> None:
     api_server.run(scenario)
 
 
+def test_the_parts_of_the_control_plane_are_listed_with_what_is_wrong_with_them() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        problem = ""
+        api.server.services.components["scheduler"] = lambda: problem
+        verbose = (await api.call("GET", "/livez?verbose", who=None)).body.decode()
+        assert verbose == "[+]ping ok\n[+]etcd ok\n[+]scheduler ok\nlivez check passed\n"
+        statuses = await api.get("/api/v1/componentstatuses")
+        assert [each["metadata"]["name"] for each in statuses["items"]] == ["scheduler", "etcd-0"]
+        problem = "scheduler failed and is started again"
+        assert (await api.call("GET", "/livez", who=None)).code == 500
+        condition = (await api.get("/api/v1/componentstatuses/scheduler"))["conditions"][0]
+        assert (condition["status"], condition["message"]) == ("False", problem)
+
+    api_server.run(scenario)
+
+
 def test_a_certificate_names_its_user_and_groups() -> None:
     async def scenario(api: api_server.Api) -> None:
         peer = messages.Peer("192.0.2.9:1", "kim", (users.MASTERS,))

@@ -186,3 +186,25 @@ def test_many_pods_fill_several_slices() -> None:
         assert len(uids) == 230
 
     control_plane.run(test)
+
+
+def test_a_node_is_welcomed_gets_its_role_and_is_seen_off() -> None:
+    async def test(plane: control_plane.ControlPlane) -> None:
+        await plane.create(resources.NODES, {"metadata": {"name": "first"}})
+        await plane.create(resources.NODES, {"metadata": {"name": "second"}})
+        await asyncio.sleep(2)
+        roles = {
+            node["metadata"]["name"]: (node["metadata"].get("labels") or {}).get(
+                "node-role.kubernetes.io/control-plane"
+            )
+            for node in await plane.list(resources.NODES)
+        }
+        assert roles == {"first": "", "second": None}
+        await plane.delete(resources.NODES, "second")
+        await asyncio.sleep(2)
+        told = [each["message"] for each in await plane.list(resources.EVENTS)]
+        for name in roles:
+            assert told.count(f"Node {name} event: Registered Node {name} in Controller") == 1
+        assert told.count("Node second event: Removing Node second from Controller") == 1
+
+    control_plane.run(test, node=None, settings=manager.Settings(control_plane_node="first"))

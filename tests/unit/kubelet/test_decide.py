@@ -34,9 +34,11 @@ def keys(plan: decide.Plan) -> list[str]:
     return [action.key for action in plan.actions]
 
 
-def test_a_new_pod_prepares_volumes_sandbox_and_image_at_once() -> None:
+def test_a_new_pod_prepares_volumes_and_sandbox_at_once_and_then_looks_at_its_images() -> None:
     plan = decide.decide(pods.pod(), model.Observed(), model.Memory(), 0.0)
-    assert sorted(keys(plan)) == ["image:main", "sandbox", "volumes"]
+    assert sorted(keys(plan)) == ["sandbox", "volumes"]
+    plan = decide.decide(pods.pod(), model.Observed(), model.Memory(volumes_ready=True), 0.0)
+    assert sorted(keys(plan)) == ["image:main", "sandbox"]
 
 
 def test_nothing_is_started_before_sandbox_volumes_and_image_are_ready() -> None:

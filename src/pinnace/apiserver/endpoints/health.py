@@ -15,22 +15,24 @@ Check = Callable[[], str]
 
 
 class Health:
-    def __init__(self, live: Mapping[str, Check], ready: Mapping[str, Check]) -> None:
+    def __init__(self, live: Mapping[str, Check], ready: Mapping[str, Check], components: Mapping[str, Check]) -> None:
+        """`components`: those that come to run in this process; they are looked at with the live checks."""
         self._live = dict(live)
-        self._ready = {**live, **ready}
+        self._ready = dict(ready)
+        self._components = components
 
     async def livez(self, context: contexts.Context) -> messages.Answer:
-        return _answer(context, "livez", self._live)
+        return _answer(context, "livez", {**self._live, **self._components})
 
     async def readyz(self, context: contexts.Context) -> messages.Answer:
-        return _answer(context, "readyz", self._ready)
+        return _answer(context, "readyz", {**self._live, **self._components, **self._ready})
 
     async def healthz(self, context: contexts.Context) -> messages.Answer:
-        return _answer(context, "healthz", self._live)
+        return _answer(context, "healthz", {**self._live, **self._components})
 
     @property
     def is_ready(self) -> bool:
-        return all(not check() for check in self._ready.values())
+        return all(not check() for check in (*self._live.values(), *self._ready.values()))
 
 
 def _answer(context: contexts.Context, name: str, checks: Mapping[str, Check]) -> messages.Answer:

@@ -10,15 +10,18 @@ Object = dict[str, Any]
 
 
 def _statuses(context: contexts.Context) -> dict[str, Object]:
-    """The one component whose state this process knows at first hand: its store."""
-    message = f"ok, revision {context.services.store.revision}"
+    """Those whose state this process knows at first hand: its store, and what else of the control plane runs in it."""
+    problems = {name: check() for name, check in context.services.components.items()}
+    return {name: _status(name, problem) for name, problem in {**problems, "etcd-0": ""}.items()}
+
+
+def _status(name: str, problem: str) -> Object:
+    condition = {"type": "Healthy", "status": "False" if problem else "True", "message": problem or "ok"}
     return {
-        "etcd-0": {
-            "kind": "ComponentStatus",
-            "apiVersion": "v1",
-            "metadata": {"name": "etcd-0", "creationTimestamp": None},
-            "conditions": [{"type": "Healthy", "status": "True", "message": message}],
-        }
+        "kind": "ComponentStatus",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "creationTimestamp": None},
+        "conditions": [condition],
     }
 
 

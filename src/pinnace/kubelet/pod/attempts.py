@@ -1,11 +1,21 @@
 """The tasks of one pod: at most one per key, each owned, each failure remembered so that its next try waits."""
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from pinnace.kit import clock, tasks
 from pinnace.kubelet.pod import backoffs
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Later:
+    """It failed for a reason that a delay which grows without end does not fit."""
+
+    at_most: float
+    """Seconds until the next try."""
+    at_least: float = 0.0
 
 
 class Flights:
@@ -45,22 +55,25 @@ class Flights:
 
         task.add_done_callback(ended)
 
-    def attempt(self, key: str, work: Callable[[], Awaitable[bool]]) -> None:
+    def attempt(self, key: str, work: Callable[[], Awaitable[bool | Later]]) -> None:
         """Launch `work`, which returns whether it succeeded; a failure, also an unknown one, delays the next try."""
         self.launch(key, self._attempt(key, work))
 
-    async def _attempt(self, key: str, work: Callable[[], Awaitable[bool]]) -> None:
-        succeeded = False
+    async def _attempt(self, key: str, work: Callable[[], Awaitable[bool | Later]]) -> None:
+        outcome: bool | Later = False
         try:
-            succeeded = await work()
+            outcome = await work()
         finally:
-            if succeeded:
+            if outcome is True:
                 self._failures.pop(key, None)
                 self.retry_at.pop(key, None)
             else:
                 failures = self._failures.get(key, 0)
                 self._failures[key] = failures + 1
-                self.retry_at[key] = self._clock.monotonic() + backoffs.RETRY.delay(failures)
+                delay = backoffs.RETRY.delay(failures)
+                if isinstance(outcome, Later):
+                    delay = min(max(delay, outcome.at_least), outcome.at_most)
+                self.retry_at[key] = self._clock.monotonic() + delay
 
     def allow_retry(self, *prefixes: str) -> None:
         """What failed may be tried again at once: its reason may be gone."""

@@ -12,6 +12,10 @@ RETRY = backoff.Backoff(first=0.5, limit=120.0)
 """For sandboxes, volumes and clean-up that failed: upstream's exponential delay of volume operations."""
 
 
+SYNC_SECONDS = 10.0
+"""Until a pod is looked at again whose claims are not bound, or of which a container could not be made: upstream's pod workers wait that long."""
+
+
 def after_start(entry: model.CrashBackoff | None, now: float, finished_at: float) -> model.CrashBackoff:
     """The entry after a container is started again: the delay that its *next* restart has to wait."""
     if entry is None or finished_at - entry.updated_at > FORGET_AFTER_SECONDS:

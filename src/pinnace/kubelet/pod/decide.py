@@ -239,6 +239,9 @@ class _Draft:
         latest = self.observed.latest(name)
         if latest is not None and latest.is_exited and self._is_backing_off(name, latest):
             return
+        if not self.memory.volumes_ready:
+            # Upstream looks at images once the volumes are there: what is wrong with those stands alone till then.
+            return
         image = self.memory.images.get(name)
         if image is None or (isinstance(image, model.ImageFailed) and image.retry_at <= self.now):
             self.actions.append(steps.EnsureImage(name))
@@ -250,12 +253,7 @@ class _Draft:
             self._wait_for_image(name, image)
             return
         sandbox = self.observed.sandbox
-        if (
-            sandbox is None
-            or not sandbox.is_ready
-            or not self.memory.volumes_ready
-            or not self._is_due(f"start:{name}")
-        ):
+        if sandbox is None or not sandbox.is_ready or not self._is_due(f"start:{name}"):
             return
         self.actions.append(
             steps.StartContainer(

@@ -40,7 +40,8 @@ async def start(
     path = podspec.field_path(pod, step.name)
     try:
         spec = await _spec(pod, container, step, addresses, prepared, shared, target_id)
-    except (environment.ConfigError, volumes.VolumeError, references.NotSynced, OSError) as error:
+    except (environment.ConfigError, volumes.VolumeError, references.NotSynced, OSError, ValueError) as error:
+        # ValueError: what no path can be, a NUL in it, say.
         shared.recorder.warning(pod, "Failed", f"Error: {error}", field_path=path)
         raise StartFailed("CreateContainerConfigError", str(error)) from error
     try:

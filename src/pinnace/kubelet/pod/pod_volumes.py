@@ -4,7 +4,17 @@ import pathlib
 from collections.abc import Callable
 
 from pinnace.engine import interface
-from pinnace.kubelet.pod import attempts, dependencies, environment, model, podspec, pull_secrets, references, state
+from pinnace.kubelet.pod import (
+    attempts,
+    backoffs,
+    dependencies,
+    environment,
+    model,
+    podspec,
+    pull_secrets,
+    references,
+    state,
+)
 from pinnace.kubelet.volumes import image, manager
 from pinnace.kubelet.volumes import interface as volumes
 
@@ -38,13 +48,15 @@ class PodVolumes:
         self._flights.allow_retry("volumes", "start:")
         self._poke()
 
-    async def prepare(self) -> bool:
+    async def prepare(self) -> bool | attempts.Later:
         self._refresh_wanted = False
         try:
             self._state.prepared = await self._shared.volumes.prepare(self._context())
         except manager.VolumesFailed as error:
             self._tell(error)
             self._state.volumes_waiting = error.waiting
+            if error.is_for_claims:
+                return attempts.Later(backoffs.SYNC_SECONDS, backoffs.SYNC_SECONDS)
             return False
         self._state.volumes_ready = True
         self._state.volumes_waiting = None

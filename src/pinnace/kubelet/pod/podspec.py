@@ -183,3 +183,8 @@ def pull_policy(container: Object) -> str:
     if "@" in image:
         return "IfNotPresent"
     return "Always" if ":" not in tail or tail.endswith(":latest") else "IfNotPresent"
+
+
+def had_sandbox(pod: Object) -> bool:
+    """Whether the API knows of an earlier one: the machine was restarted since, say."""
+    return bool((pod.get("status") or {}).get("podIP"))

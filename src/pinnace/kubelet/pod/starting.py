@@ -51,8 +51,9 @@ class Starter:
     async def create_sandbox(self, step: steps.CreateSandbox) -> bool:
         pod, recorder = self._state.pod, self._shared.recorder
         try:
-            if step.replaces:
+            if step.replaces or podspec.had_sandbox(pod):
                 recorder.normal(pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+            if step.replaces:
                 await self._forget_sandbox(step.replaces)
             await runtime_class.check(pod, self._shared.api)
             made = await sandboxes.create(pod, step.attempt, self._shared)
@@ -91,7 +92,7 @@ class Starter:
             self._state.images[step.name] = image
         return True
 
-    async def start(self, step: steps.StartContainer) -> bool:
+    async def start(self, step: steps.StartContainer) -> bool | attempts.Later:
         known = self._state
         latest = known.observed().latest(step.name)
         try:
@@ -102,7 +103,7 @@ class Starter:
             known.failed[step.name] = error.waiting
             known.images.pop(step.name, None)
             if error.waiting.reason != "RunContainerError":
-                return False
+                return attempts.Later(backoffs.SYNC_SECONDS)
             await self._find_failed(step)
             self._count_restart(step.name, latest)
             return True

@@ -35,6 +35,9 @@ class Context:
 
 
 def make(pod: model.Object, observed: model.Observed, memory: model.Memory, context: Context) -> model.Object:
+    if not memory.volumes_ready and not observed.containers:
+        # It is made beside the volumes, to save time; upstream makes it after them, and shows no address before.
+        observed = dataclasses.replace(observed, sandbox=None)
     old = pod.get("status", {})
     inits = [
         _container_status(pod, role, container, observed, memory)

@@ -32,6 +32,9 @@ from pinnace.kubelet.pod import (
 )
 from pinnace.kubelet.volumes import interface as volumes
 
+HOLD_SECONDS = 0.5
+"""How long a new pod's first status waits for what is under way."""
+
 # What a pod that is to stop needs no more.
 _NOT_WHILE_STOPPING = ("image:", "hook:", "volumes", pod_volumes.KEY)
 
@@ -58,6 +61,7 @@ class PodWorker:
         self._announced: set[tuple[str, str]] = set()
         self._status: podspec.Object | None = None
         self._final: podspec.Object | None = None
+        self._began = 0.0
         self._is_told = False
         """A status of this worker was handed to the writer."""
         self._flights = attempts.Flights(podspec.full_name(pod), shared.supervisor, shared.time, self.poke)
@@ -192,6 +196,7 @@ class PodWorker:
 
     def _begin(self) -> None:
         self._state.begin()
+        self._began = self._shared.time.monotonic()
         is_over = podspec.is_terminal(self.pod)
         if is_over:
             self._state.final_written = True
@@ -219,10 +224,11 @@ class PodWorker:
         self._announce(plan, observed)
         refresh_at = self._volumes.maybe_refresh(now)
         self._prober.sync(self.pod, observed, self._state.probe_results, is_terminating=self.is_terminating)
-        self._publish(observed)
+        held_until = self._publish(observed, now)
         if plan.is_finished:
             await self._finish()
-        return min((moment for moment in (plan.wake_at, refresh_at) if moment is not None), default=None)
+        moments = (plan.wake_at, refresh_at, held_until)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def _look(self) -> None:
         """Read the engine's records of the containers that changed."""
@@ -262,7 +268,7 @@ class PodWorker:
             self._state.kills[step.id] = step.grace_seconds
         self._flights.attempt(step.key, functools.partial(self._carry_out, step))
 
-    async def _carry_out(self, step: steps.Step) -> bool:
+    async def _carry_out(self, step: steps.Step) -> bool | attempts.Later:
         match step:
             case steps.CreateSandbox():
                 return await self._starter.create_sandbox(step)
@@ -290,12 +296,13 @@ class PodWorker:
 
     # ------------------------------------------------------------ telling
 
-    def _publish(self, observed: model.Observed) -> None:
+    def _publish(self, observed: model.Observed, now: float) -> float | None:
+        """Returns until when the status is held back."""
         if not self.exists or self._state.final_written:
-            return
+            return None
         if self._flights.has("start:") or self._is_replacing(observed):
             # Milliseconds from now there is more to tell; a write that is under way would only hold that up.
-            return
+            return None
         context = status.Context(self._shared.time.now(), (self._shared.settings.node_ip,))
         wanted = status.make(self._pod_with_status(), observed, self._memory(), context)
         if self._status is not None and status_writer.is_same(self._status, wanted):
@@ -304,9 +311,11 @@ class PodWorker:
         self._status = wanted
         if self.is_terminating and wanted["phase"] in podspec.TERMINAL_PHASES and not observed.alive:
             self._final = wanted
-        if self._is_told or not self._is_sandbox_first_made():
-            self._is_told = True
-            self._writer.submit(self.pod, wanted, self._on_written)
+        if not self._is_told and self._is_tried_first() and now < self._began + HOLD_SECONDS:
+            return self._began + HOLD_SECONDS
+        self._is_told = True
+        self._writer.submit(self.pod, wanted, self._on_written)
+        return None
 
     def _is_replacing(self, observed: model.Observed) -> bool:
         """A container that was stopped to be restarted is about to be: to watchers that is one step."""
@@ -316,10 +325,13 @@ class PodWorker:
             for view in latest
         )
 
-    def _is_sandbox_first_made(self) -> bool:
-        """That takes milliseconds, after which most pods have something better to tell than that they are being created."""
-        key = steps.CreateSandbox(0).key
-        return key in self._flights and key not in self._flights.retry_at
+    def _is_tried_first(self) -> bool:
+        """Sandbox, volumes, images: that mostly takes milliseconds, after which there is something better to tell than that the pod is
+        being created."""
+        return any(
+            key.startswith(("sandbox", "volumes", "image:")) and key not in self._flights.retry_at
+            for key in self._flights.keys
+        )
 
     def _pod_with_status(self) -> podspec.Object:
         """The pod with the newest status of our own; conditions of others are the API's."""

@@ -13,10 +13,14 @@ from pinnace.kubelet.volumes import empty_dir, host_path, image, interface, pers
 class VolumesFailed(Exception):
     """Some volumes could not be set up: name -> why, in full. `waiting`: what the containers show meanwhile, if not that they are being made."""
 
-    def __init__(self, failures: Mapping[str, str], waiting: model.Waiting | None = None) -> None:
+    def __init__(
+        self, failures: Mapping[str, str], waiting: model.Waiting | None = None, *, is_for_claims: bool = False
+    ) -> None:
+        """`is_for_claims`: for nothing else."""
         super().__init__("; ".join(failures.values()))
         self.failures = dict(failures)
         self.waiting = waiting
+        self.is_for_claims = is_for_claims
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,9 +42,13 @@ class Volumes:
         ready: dict[str, interface.Volume] = {}
         renewals: list[float] = []
         failures: dict[str, str] = {}
+        claims: dict[str, persistent.ClaimError] = {}
         waiting: model.Waiting | None = None
         for volume, result in zip(volumes, results, strict=True):
-            if isinstance(result, interface.VolumeError | OSError):
+            if isinstance(result, persistent.ClaimError):
+                claims[volume["name"]] = result
+            elif isinstance(result, interface.VolumeError | OSError | ValueError):
+                # ValueError: what no path can be, a NUL in it, say.
                 failures[volume["name"]] = _told(volume["name"], result)
                 waiting = result.waiting if isinstance(result, image.ImageVolumeError) else waiting
             elif isinstance(result, BaseException):
@@ -49,8 +57,10 @@ class Volumes:
                 ready[volume["name"]] = result[0]
                 if result[1] is not None:
                     renewals.append(result[1])
+        if claims:
+            failures[CLAIMS] = _told_of_claims(claims)
         if failures:
-            raise VolumesFailed(failures, waiting)
+            raise VolumesFailed(failures, waiting, is_for_claims=set(failures) == {CLAIMS})
         return Prepared(ready, min(renewals, default=None))
 
     async def refresh(self, context: interface.Context, prepared: Prepared) -> Prepared:
@@ -86,7 +96,17 @@ class Volumes:
         raise interface.VolumeError(f"no volume plugin matched: this node has none for {kind}")
 
 
-def _told(name: str, error: interface.VolumeError | OSError) -> str:
+CLAIMS = ""
+"""The key of what is said of all claims together: no volume has that name."""
+
+
+def _told_of_claims(failed: Mapping[str, persistent.ClaimError]) -> str:
+    names = f"[{' '.join(failed)}]"
+    why = "; ".join(str(error) for error in failed.values())
+    return f"Unable to attach or mount volumes: unmounted volumes={names}, unattached volumes=[], failed to process volumes={names}: {why}"
+
+
+def _told(name: str, error: interface.VolumeError | OSError | ValueError) -> str:
     if not isinstance(error, interface.VolumeError):
         error = interface.VolumeError(str(error))
     return f'{error.step} for volume "{error.volume or name}" : {error}'

@@ -13,6 +13,11 @@ from pinnace.kubelet.node import admission
 from pinnace.kubelet.pod import podspec
 from pinnace.kubelet.volumes import host_path, interface
 
+
+class ClaimError(interface.VolumeError):
+    """The claim itself is not there or not bound: nothing that was tried failed, so that the pod looks again after a while."""
+
+
 LOCAL_VOLUME = "pinnace.dev/local-volume"
 """Annotation and finalizer of the volumes whose folder this node makes and removes."""
 
@@ -35,20 +40,20 @@ async def mount(context: interface.Context, volume: podspec.Object) -> interface
     try:
         claim = await context.api.get(resources.PERSISTENT_VOLUME_CLAIMS, podspec.namespace(pod), name)
     except client.ApiError as error:
-        raise interface.VolumeError(
+        raise ClaimError(
             f"error processing PVC {podspec.namespace(pod)}/{name}: failed to fetch PVC from API server: {error}"
         ) from error
     if volume.get("ephemeral") and not _is_owned_by(claim, pod):
-        raise interface.VolumeError(
+        raise ClaimError(
             f"PVC {podspec.namespace(pod)}/{name} was not created for pod {podspec.namespace(pod)}/{podspec.name(pod)} "
             "(pod is not owner)"
         )
     if (claim.get("status") or {}).get("phase") != "Bound" or not claim["spec"].get("volumeName"):
-        raise interface.VolumeError(f"error processing PVC {podspec.namespace(pod)}/{name}: PVC is not bound")
+        raise ClaimError(f"error processing PVC {podspec.namespace(pod)}/{name}: PVC is not bound")
     try:
         persistent = await context.api.get(resources.PERSISTENT_VOLUMES, None, claim["spec"]["volumeName"])
     except client.ApiError as error:
-        raise interface.VolumeError(f"error processing PVC {podspec.namespace(pod)}/{name}: {error}") from error
+        raise ClaimError(f"error processing PVC {podspec.namespace(pod)}/{name}: {error}") from error
     await _require_node(context, persistent)
     mode = persistent["spec"].get("volumeMode") or "Filesystem"
     _require_use(pod, volume["name"], mode)
