@@ -97,18 +97,19 @@ class Response:
         """`turn`: which of the answers comes first. What does not fit into `limit` is left out from the end: additional records silently,
         others are missed (the answer is marked truncated: the client asks again over TCP)."""
         answers = (*self.first, *self.answers[turn:], *self.answers[:turn])
+        authority: tuple[bytes, ...] = (self.authority,) if self.authority else ()
+        additional, is_cut = self.additional, False
         options = _options(query, self.code)
         room = limit - 12 - len(query.question) - len(options)
-        authority: tuple[bytes, ...] = (self.authority,) if self.authority else ()
-        if self.size <= room:
-            shown, additional, is_cut = answers, self.additional, False
-        else:
+        body = b"".join((*answers, *authority, *additional))
+        if len(body) > room:
             shown, room = _fitting(answers, room)
             authority, room = _fitting(authority if len(shown) == len(answers) else (), room)
             is_cut = len(shown) < len(answers) or bool(self.authority and not authority)
             additional, _ = _fitting(() if is_cut else self.additional, room)
-        counts = (len(shown), len(authority), len(additional) + int(query.has_edns))
-        body = b"".join((*shown, *authority, *additional))
+            answers = shown
+            body = b"".join((*answers, *authority, *additional))
+        counts = (len(answers), len(authority), len(additional) + int(query.has_edns))
         return _head(query, self, counts, is_cut=is_cut) + query.question + body + options
 
 

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.unit.apiserver import test_custom_kinds as custom
 
 from pinnace.api import protobuf
 from pinnace.api.protobuf import reading
 from pinnace.apiserver.http import negotiate, serializers
 from pinnace.testing import api_server
-from tests.unit.apiserver import test_custom_kinds as custom
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 MEDIA = "application/vnd.kubernetes.protobuf"
