@@ -90,11 +90,11 @@ class Kubelet:
         self._supervisor = tasks.Supervisor(time)
         self._http = web_client.HttpClient(context=_unverified())
         self._writer = status_writer.StatusWriter(api, time, self._supervisor)
-        self._shared = self._make_parts()
+        self._shared = self._make_dependencies()
 
-    def _make_parts(self) -> dependencies.Parts:
+    def _make_dependencies(self) -> dependencies.Dependencies:
         checker = checks.Checker(self.engine, self._http)
-        return dependencies.Parts(
+        return dependencies.Dependencies(
             api=self.api,
             engine=self.engine,
             network=self.network,

@@ -31,7 +31,7 @@ def memory(**fields: Any) -> model.Memory:
 
 
 def keys(plan: decide.Plan) -> list[str]:
-    return [action.key for action in plan.actions]
+    return [str(action.key) for action in plan.actions]
 
 
 def test_a_new_pod_prepares_volumes_and_sandbox_at_once_and_then_looks_at_its_images() -> None:
@@ -56,7 +56,7 @@ def test_containers_of_a_pod_start_together() -> None:
 
 
 def test_what_is_in_flight_is_not_asked_for_again() -> None:
-    flight = frozenset({"sandbox", "volumes", "image:main"})
+    flight = frozenset({steps.SANDBOX, steps.VOLUMES, steps.image("main")})
     assert decide.decide(pods.pod(), model.Observed(), model.Memory(in_flight=flight), 0.0).actions == ()
 
 
@@ -274,7 +274,7 @@ def test_termination_stops_containers_first_and_sidecars_in_reverse() -> None:
 
 def test_a_shorter_grace_period_replaces_a_stop_that_is_under_way() -> None:
     observed = model.Observed(READY, (container("main"),))
-    held = memory(termination=model.Termination(5), kills={"main-0": 30}, in_flight=frozenset({"kill:main-0"}))
+    held = memory(termination=model.Termination(5), kills={"main-0": 30}, in_flight=frozenset({steps.kill("main-0")}))
     assert keys(decide.decide(pods.pod(), observed, held, 0.0)) == ["kill:main-0"]
     same = dataclasses.replace(held, kills={"main-0": 5})
     assert decide.decide(pods.pod(), observed, same, 0.0).actions == ()

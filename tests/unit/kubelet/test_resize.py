@@ -76,7 +76,7 @@ def test_the_resize_policy_decides_how(_: str, policy: list[dict[str, str]], key
     pod = pods.pod(containers=[holder(cpu="200m", resizePolicy=policy)])
     actual = {"main": holder(cpu="100m")["resources"]}
     plan = decide.decide(pod, running("main"), model.Memory(volumes_ready=True, actual=actual), 0.0)
-    assert [step.key for step in plan.actions] == [key]
+    assert [str(step.key) for step in plan.actions] == [key]
 
 
 async def patch(agent: node_agent.NodeAgent, *amounts: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from pinnace.kit import clock, tasks
-from pinnace.kubelet.pod import backoffs
+from pinnace.kubelet.pod import backoffs, steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,29 +18,29 @@ class Later:
     at_least: float = 0.0
 
 
-class Flights:
+class Attempts:
     def __init__(self, owner: str, supervisor: tasks.Supervisor, time: clock.Clock, on_end: Callable[[], None]) -> None:
         """`on_end` is called after the end of each task."""
-        self.retry_at: dict[str, float] = {}
+        self.retry_at: dict[steps.StepKey, float] = {}
         """Key -> when it may be tried again after a failure."""
         self._owner = owner
         self._supervisor = supervisor
         self._clock = time
         self._on_end = on_end
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._failures: dict[str, int] = {}
+        self._tasks: dict[steps.StepKey, asyncio.Task[None]] = {}
+        self._failures: dict[steps.StepKey, int] = {}
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: steps.StepKey) -> bool:
         return key in self._tasks
 
     @property
-    def keys(self) -> frozenset[str]:
+    def keys(self) -> frozenset[steps.StepKey]:
         return frozenset(self._tasks)
 
-    def has(self, prefix: str) -> bool:
-        return any(key.startswith(prefix) for key in self._tasks)
+    def has(self, kind: steps.Kind) -> bool:
+        return any(key.kind is kind for key in self._tasks)
 
-    def launch(self, key: str, work: Coroutine[Any, Any, None]) -> None:
+    def launch(self, key: steps.StepKey, work: Coroutine[Any, Any, None]) -> None:
         """Own `work` under `key`; another one of that key is given up first."""
         old = self._tasks.pop(key, None)
         if old is not None:
@@ -55,11 +55,11 @@ class Flights:
 
         task.add_done_callback(ended)
 
-    def attempt(self, key: str, work: Callable[[], Awaitable[bool | Later]]) -> None:
+    def attempt(self, key: steps.StepKey, work: Callable[[], Awaitable[bool | Later]]) -> None:
         """Launch `work`, which returns whether it succeeded; a failure, also an unknown one, delays the next try."""
         self.launch(key, self._attempt(key, work))
 
-    async def _attempt(self, key: str, work: Callable[[], Awaitable[bool | Later]]) -> None:
+    async def _attempt(self, key: steps.StepKey, work: Callable[[], Awaitable[bool | Later]]) -> None:
         outcome: bool | Later = False
         try:
             outcome = await work()
@@ -75,11 +75,13 @@ class Flights:
                     delay = min(max(delay, outcome.at_least), outcome.at_most)
                 self.retry_at[key] = self._clock.monotonic() + delay
 
-    def allow_retry(self, *prefixes: str) -> None:
+    def allow_retry(self, *kinds: steps.Kind) -> None:
         """What failed may be tried again at once: its reason may be gone."""
-        for key in [key for key in self.retry_at if key.startswith(prefixes)]:
+        for key in [key for key in self.retry_at if key.kind in kinds]:
             del self.retry_at[key]
 
-    def cancel(self, *prefixes: str) -> None:
-        for key in [key for key in self._tasks if key.startswith(prefixes)]:
-            self._tasks[key].cancel()
+    def cancel_needless(self) -> None:
+        """The pod is to stop."""
+        for key, task in list(self._tasks.items()):
+            if key.kind.is_needless_while_stopping:
+                task.cancel()

@@ -5,7 +5,7 @@ worker that starts anew (a restart of the agent) goes on where the last one stop
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from pinnace.kubelet.pod import backoffs, model, podspec, resizing, restart_all, steps
 
@@ -195,7 +195,7 @@ class _Draft:
 
     def _kill_in_dead_sandbox(self) -> bool:
         """A sandbox that died takes its containers with it before anything else happens."""
-        if self.observed.sandbox is None or self._sandbox_is_ready or "sandbox" in self.memory.in_flight:
+        if self.observed.sandbox is None or self._sandbox_is_ready or steps.SANDBOX in self.memory.in_flight:
             return False
         alive = self.observed.alive
         for container in alive:
@@ -211,11 +211,11 @@ class _Draft:
         return bool(alive)
 
     def _plan_volumes(self) -> None:
-        if not self.memory.volumes_ready and self._is_due("volumes"):
+        if not self.memory.volumes_ready and self._is_due(steps.VOLUMES):
             self.actions.append(steps.PrepareVolumes())
 
     def _plan_sandbox(self, *, needed: bool) -> None:
-        if self._sandbox_is_ready or not needed or not self._is_due("sandbox"):
+        if self._sandbox_is_ready or not needed or not self._is_due(steps.SANDBOX):
             return
         old = self.observed.sandbox
         attempt = 0 if old is None else old.attempt + 1
@@ -227,14 +227,14 @@ class _Draft:
         is_stale = self.memory.limits_stale and not left.restart
         if not self._sandbox_is_ready or not (left.live or is_stale):
             return False
-        if self._is_due("resize"):
+        if self._is_due(steps.RESIZE):
             self.actions.append(steps.Resize())
             return True
-        return "resize" in self.memory.in_flight
+        return steps.RESIZE in self.memory.in_flight
 
     def _plan_start(self, role: podspec.Role, container: model.Object) -> None:
         name = container["name"]
-        if f"start:{name}" in self.memory.in_flight or f"image:{name}" in self.memory.in_flight:
+        if steps.start(name) in self.memory.in_flight or steps.image(name) in self.memory.in_flight:
             return
         latest = self.observed.latest(name)
         if latest is not None and latest.is_exited and self._is_backing_off(name, latest):
@@ -253,7 +253,7 @@ class _Draft:
             self._wait_for_image(name, image)
             return
         sandbox = self.observed.sandbox
-        if sandbox is None or not sandbox.is_ready or not self._is_due(f"start:{name}"):
+        if sandbox is None or not sandbox.is_ready or not self._is_due(steps.start(name)):
             return
         self.actions.append(
             steps.StartContainer(
@@ -317,7 +317,7 @@ class _Draft:
         grace: int | None = None,
         skips_pre_stop: bool = False,
     ) -> None:
-        if container.id in self.memory.kills or not self._is_due(f"kill:{container.id}"):
+        if container.id in self.memory.kills or not self._is_due(steps.kill(container.id)):
             return
         seconds = podspec.spec_grace_seconds(self.pod) if grace is None else grace
         self.actions.append(
@@ -331,7 +331,7 @@ class _Draft:
             )
         )
 
-    def _is_due(self, key: str) -> bool:
+    def _is_due(self, key: steps.StepKey) -> bool:
         if key in self.memory.in_flight:
             return False
         due = self.memory.retry_at.get(key)
@@ -378,27 +378,20 @@ def _probe_grace(container: model.Object, probe: str, default: int) -> int:
 
 # ---------------------------------------------------------------- the end of a pod
 
-# What may still be under way when the sandbox is taken down would start something in it.
-_BLOCKS_TEARDOWN: tuple[Callable[[str], bool], ...] = (
-    lambda key: key.startswith("start:"),
-    lambda key: key.startswith("kill:"),
-    lambda key: key in ("sandbox", "volumes"),
-)
-
 
 def _plan_termination(
     pod: model.Object, observed: model.Observed, memory: model.Memory, termination: model.Termination, now: float
 ) -> Plan:
     if observed.alive:
         return _plan_kills(pod, observed.alive, memory, termination.grace_seconds, now)
-    if any(blocks(key) for key in memory.in_flight for blocks in _BLOCKS_TEARDOWN):
+    if any(key.kind.blocks_teardown for key in memory.in_flight):
         return Plan()
     if memory.torn_down:
         return Plan(is_finished=memory.terminal_status_written)
     # The engine's records are the only source of the exit codes: they go once the API knows them.
-    if not memory.terminal_status_written or "teardown" in memory.in_flight:
+    if not memory.terminal_status_written or steps.TEARDOWN in memory.in_flight:
         return Plan()
-    due = memory.retry_at.get("teardown", now)
+    due = memory.retry_at.get(steps.TEARDOWN, now)
     return Plan(wake_at=due) if due > now else Plan(actions=(steps.TearDown(),))
 
 
@@ -413,7 +406,7 @@ def _plan_kills(
         under_way = memory.kills.get(container.id)
         if under_way is not None and under_way <= grace:
             continue
-        due = memory.retry_at.get(f"kill:{container.id}", now)
+        due = memory.retry_at.get(steps.kill(container.id), now)
         if due > now:
             wake_at = due if wake_at is None else min(due, wake_at)
             continue

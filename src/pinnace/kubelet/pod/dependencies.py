@@ -26,7 +26,7 @@ class Machine:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Parts:
+class Dependencies:
     api: client.Client
     engine: interface.Engine
     network: net.PodNetwork

@@ -27,7 +27,7 @@ async def start(
     step: steps.StartContainer,
     addresses: tuple[str, ...],
     prepared: manager.Prepared,
-    shared: dependencies.Parts,
+    shared: dependencies.Dependencies,
     target_id: str = "",
 ) -> interface.Container:
     """The container, running; `target_id`: of the container whose processes it is to see.
@@ -75,7 +75,7 @@ async def _spec(
     step: steps.StartContainer,
     addresses: tuple[str, ...],
     prepared: manager.Prepared,
-    shared: dependencies.Parts,
+    shared: dependencies.Dependencies,
     target_id: str,
 ) -> interface.ContainerSpec:
     """Raises ConfigError, VolumeError, NotSynced, OSError."""
@@ -103,7 +103,7 @@ async def _spec(
 
 
 def _sources(
-    pod: podspec.Object, addresses: tuple[str, ...], prepared: manager.Prepared, shared: dependencies.Parts
+    pod: podspec.Object, addresses: tuple[str, ...], prepared: manager.Prepared, shared: dependencies.Dependencies
 ) -> environment.Sources:
     namespace = podspec.namespace(pod)
 
@@ -147,7 +147,7 @@ def _mounts(
     step: steps.StartContainer,
     process: environment.Process,
     prepared: manager.Prepared,
-    shared: dependencies.Parts,
+    shared: dependencies.Dependencies,
 ) -> tuple[interface.Mount, ...]:
     mounts = []
     for request in containers.mount_requests(container, prepared.volumes, process.environment):
@@ -172,7 +172,7 @@ def _mounts(
 
 
 def _bind_part(
-    request: containers.MountRequest, container: podspec.Object, place: pathlib.Path, shared: dependencies.Parts
+    request: containers.MountRequest, container: podspec.Object, place: pathlib.Path, shared: dependencies.Dependencies
 ) -> pathlib.Path:
     """Raises VolumeError. What is wrong with the path is for the log alone: it could tell a user about the host's files."""
     try:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pinnace.engine import interface
+from pinnace.kubelet.pod import steps
 
 Object = dict[str, Any]
 
@@ -184,9 +185,9 @@ class Memory:
     """By container name: why the last try to start it failed."""
     kills: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Container id -> the grace period of the stop that is under way."""
-    in_flight: frozenset[str] = frozenset()
+    in_flight: frozenset[steps.StepKey] = frozenset()
     """Keys of the actions that are being carried out."""
-    retry_at: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    retry_at: Mapping[steps.StepKey, float] = dataclasses.field(default_factory=dict)
     """Key of an action that failed -> when it may be tried again."""
     actual: Mapping[str, Object] = dataclasses.field(default_factory=dict)
     """By container id: the resources that a running container has; those of its spec may have changed since."""

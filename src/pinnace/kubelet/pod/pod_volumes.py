@@ -14,21 +14,25 @@ from pinnace.kubelet.pod import (
     pull_secrets,
     references,
     state,
+    steps,
 )
 from pinnace.kubelet.volumes import image, manager
 from pinnace.kubelet.volumes import interface as volumes
 
 RETRY_SECONDS = 10.0
-KEY = "refresh"
 
 
 class PodVolumes:
     def __init__(
-        self, pod: state.PodState, shared: dependencies.Parts, under_way: attempts.Flights, poke: Callable[[], None]
+        self,
+        pod: state.PodState,
+        shared: dependencies.Dependencies,
+        under_way: attempts.Attempts,
+        poke: Callable[[], None],
     ) -> None:
         self._state = pod
         self._shared = shared
-        self._flights = under_way
+        self._attempts = under_way
         self._poke = poke
         self._refresh_wanted = False
 
@@ -45,7 +49,7 @@ class PodVolumes:
     def _on_reference(self) -> None:
         """Something that the pod names changed: what failed for want of it may work now."""
         self._refresh_wanted = True
-        self._flights.allow_retry("volumes", "start:")
+        self._attempts.allow_retry(steps.Kind.VOLUMES, steps.Kind.START)
         self._poke()
 
     async def prepare(self) -> bool | attempts.Later:
@@ -64,16 +68,16 @@ class PodVolumes:
 
     def maybe_refresh(self, now: float) -> float | None:
         """Set the refresh of live volumes going where it is due; returns when it is due next."""
-        if not self._state.volumes_ready or self._state.termination is not None or KEY in self._flights:
+        if not self._state.volumes_ready or self._state.termination is not None or steps.REFRESH in self._attempts:
             return None
         renew_at = self._state.prepared.renew_at
         if not self._refresh_wanted and (renew_at is None or renew_at > now):
             return renew_at
-        held_until = self._flights.retry_at.get(KEY, now)
+        held_until = self._attempts.retry_at.get(steps.REFRESH, now)
         if held_until > now and not self._refresh_wanted:
             return held_until
         self._refresh_wanted = False
-        self._flights.launch(KEY, self._refresh())
+        self._attempts.launch(steps.REFRESH, self._refresh())
         return None
 
     async def _refresh(self) -> None:
@@ -81,7 +85,7 @@ class PodVolumes:
             self._state.prepared = await self._shared.volumes.refresh(self._context(), self._state.prepared)
         except manager.VolumesFailed as error:
             self._tell(error)
-            self._flights.retry_at[KEY] = self._shared.time.monotonic() + RETRY_SECONDS
+            self._attempts.retry_at[steps.REFRESH] = self._shared.time.monotonic() + RETRY_SECONDS
 
     def _tell(self, error: manager.VolumesFailed) -> None:
         for text in error.failures.values():

@@ -5,7 +5,7 @@ import contextlib
 from pinnace.kubelet.pod import dependencies, environment, podspec, references
 
 
-async def find(pod: podspec.Object, shared: dependencies.Parts) -> list[podspec.Object]:
+async def find(pod: podspec.Object, shared: dependencies.Dependencies) -> list[podspec.Object]:
     """Those that exist; of the others an event tells."""
     found = []
     for entry in pod["spec"].get("imagePullSecrets") or ():

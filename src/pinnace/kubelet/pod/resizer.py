@@ -7,7 +7,7 @@ from pinnace.kubelet.pod import dependencies, qos, resizing, state
 
 
 class Resizer:
-    def __init__(self, pod: state.PodState, shared: dependencies.Parts) -> None:
+    def __init__(self, pod: state.PodState, shared: dependencies.Dependencies) -> None:
         self._state = pod
         self._shared = shared
 

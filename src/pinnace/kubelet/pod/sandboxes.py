@@ -8,7 +8,7 @@ from pinnace.kernel import filesystem
 from pinnace.kubelet.pod import containers, dependencies, model, podfiles, podspec
 
 
-async def create(pod: podspec.Object, attempt: int, shared: dependencies.Parts) -> model.SandboxView:
+async def create(pod: podspec.Object, attempt: int, shared: dependencies.Dependencies) -> model.SandboxView:
     """Namespaces and address. What a failed try began is undone. Raises EngineError, NetworkError."""
     spec = containers.sandbox_spec(pod, attempt, shared.settings)
     try:
@@ -30,7 +30,7 @@ async def create(pod: podspec.Object, attempt: int, shared: dependencies.Parts) 
     return view(sandbox, addresses)
 
 
-async def remove(sandbox_id: str, shared: dependencies.Parts) -> None:
+async def remove(sandbox_id: str, shared: dependencies.Dependencies) -> None:
     """Idempotent. Raises EngineError, NetworkError."""
     await shared.network.detach(sandbox_id)
     await shared.engine.remove_sandbox(sandbox_id)
@@ -53,7 +53,7 @@ LAST_FILE = FILES[-1]
 """Written after the others: where it is, they are."""
 
 
-def write_files(pod: podspec.Object, addresses: tuple[str, ...], shared: dependencies.Parts) -> None:
+def write_files(pod: podspec.Object, addresses: tuple[str, ...], shared: dependencies.Dependencies) -> None:
     """/etc/hosts, /etc/resolv.conf and /etc/hostname of the pod, which all its containers share."""
     folder = shared.settings.pod_dir(podspec.uid(pod))
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def write_files(pod: podspec.Object, addresses: tuple[str, ...], shared: depende
     (folder / LAST_FILE).write_text(f"{host_name}\n")
 
 
-def ensure_files(pod: podspec.Object, addresses: tuple[str, ...], shared: dependencies.Parts) -> None:
+def ensure_files(pod: podspec.Object, addresses: tuple[str, ...], shared: dependencies.Dependencies) -> None:
     """Where an agent ended between making the sandbox and writing its files, the next one writes them."""
     last = shared.settings.pod_dir(podspec.uid(pod)) / LAST_FILE
     if not last.exists() or not last.stat().st_size:

@@ -37,14 +37,14 @@ class Starter:
     def __init__(
         self,
         pod: state.PodState,
-        shared: dependencies.Parts,
-        under_way: attempts.Flights,
+        shared: dependencies.Dependencies,
+        under_way: attempts.Attempts,
         poke: Callable[[], None],
         on_hook_failed: OnHookFailed,
     ) -> None:
         self._state = pod
         self._shared = shared
-        self._flights = under_way
+        self._attempts = under_way
         self._poke = poke
         self._on_hook_failed = on_hook_failed
 
@@ -134,7 +134,7 @@ class Starter:
         hook = (found[1].get("lifecycle") or {}).get("postStart")
         if hook:
             known.marks[container.id].hook_pending = True
-            self._flights.launch(f"hook:{container.id}", self._post_start(container.id, found[1], hook))
+            self._attempts.launch(steps.hook(container.id), self._post_start(container.id, found[1], hook))
 
     async def _find_failed(self, step: steps.StartContainer) -> None:
         """The record of a container whose process could not be started: it counts as a run."""

@@ -5,7 +5,7 @@ import dataclasses
 
 from pinnace.engine import interface
 from pinnace.kit import clock
-from pinnace.kubelet.pod import containers, dependencies, launcher, model, podspec, qos, status, termination
+from pinnace.kubelet.pod import containers, dependencies, launcher, model, podspec, qos, status, steps, termination
 from pinnace.kubelet.volumes import manager
 
 
@@ -23,7 +23,7 @@ class Marks:
 
 
 class PodState:
-    def __init__(self, pod: podspec.Object, shared: dependencies.Parts) -> None:
+    def __init__(self, pod: podspec.Object, shared: dependencies.Dependencies) -> None:
         self.wanted = pod
         """As the API has it."""
         self.pod = pod
@@ -130,7 +130,7 @@ class PodState:
             hook_pending=marks.hook_pending,
         )
 
-    def memory(self, in_flight: frozenset[str], retry_at: dict[str, float]) -> model.Memory:
+    def memory(self, in_flight: frozenset[steps.StepKey], retry_at: dict[steps.StepKey, float]) -> model.Memory:
         return model.Memory(
             probes=self.probe_results,
             crashes=self.crashes,

@@ -11,7 +11,7 @@ from typing import Any
 
 from pinnace.engine import interface
 from pinnace.kit import clock
-from pinnace.kubelet.pod import model, podspec, qos, resizing, restart_all
+from pinnace.kubelet.pod import model, podspec, qos, resizing, restart_all, steps
 
 BY_KUBELET = "TerminationByKubelet"
 OWNED_CONDITIONS = (
@@ -106,7 +106,7 @@ def _can_start(observed: model.Observed) -> bool:
 
 
 def _is_starting(memory: model.Memory) -> bool:
-    return any(key.startswith("start:") for key in memory.in_flight)
+    return any(key.kind is steps.Kind.START for key in memory.in_flight)
 
 
 # ---------------------------------------------------------------- containers

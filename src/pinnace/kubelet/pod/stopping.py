@@ -18,7 +18,7 @@ MIN_STOP_SECONDS = 2
 class Stopper:
     """Each act returns whether it succeeded."""
 
-    def __init__(self, pod: state.PodState, shared: dependencies.Parts) -> None:
+    def __init__(self, pod: state.PodState, shared: dependencies.Dependencies) -> None:
         self._state = pod
         self._shared = shared
 

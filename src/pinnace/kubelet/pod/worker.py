@@ -35,15 +35,12 @@ from pinnace.kubelet.volumes import interface as volumes
 HOLD_SECONDS = 0.5
 """How long a new pod's first status waits for what is under way."""
 
-# What a pod that is to stop needs no more.
-_NOT_WHILE_STOPPING = ("image:", "hook:", "volumes", pod_volumes.KEY)
-
 
 class PodWorker:
     def __init__(
         self,
         pod: podspec.Object,
-        shared: dependencies.Parts,
+        shared: dependencies.Dependencies,
         writer: status_writer.StatusWriter,
         *,
         on_finished: Callable[["PodWorker"], None],
@@ -64,9 +61,9 @@ class PodWorker:
         self._began = 0.0
         self._is_told = False
         """A status of this worker was handed to the writer."""
-        self._flights = attempts.Flights(podspec.full_name(pod), shared.supervisor, shared.time, self.poke)
-        self._volumes = pod_volumes.PodVolumes(self._state, shared, self._flights, self.poke)
-        self._starter = starting.Starter(self._state, shared, self._flights, self.poke, self._launch)
+        self._attempts = attempts.Attempts(podspec.full_name(pod), shared.supervisor, shared.time, self.poke)
+        self._volumes = pod_volumes.PodVolumes(self._state, shared, self._attempts, self.poke)
+        self._starter = starting.Starter(self._state, shared, self._attempts, self.poke, self._launch)
         self._resizer = resizer.Resizer(self._state, shared)
         self._stopper = stopping.Stopper(self._state, shared)
         self._prober = prober.Prober(
@@ -99,13 +96,13 @@ class PodWorker:
         before, self._state.wanted = self._state.wanted, pod
         self._resizer.reconsider()
         if before["spec"] != pod["spec"]:
-            self._flights.allow_retry("resize")
+            self._attempts.allow_retry(steps.Kind.RESIZE)
             self._state.resize_error = ""
             for name in podspec.changed_images(before, pod):
                 self._state.forget_failures(name)
         if any(before["metadata"].get(key) != pod["metadata"].get(key) for key in ("labels", "annotations")):
             self._volumes.want_refresh()
-            self._flights.allow_retry("volumes", "start:")
+            self._attempts.allow_retry(steps.Kind.VOLUMES, steps.Kind.START)
         if podspec.is_being_deleted(pod):
             self.terminate(model.Termination(podspec.termination_grace_seconds(pod)))
         if before["spec"] != pod["spec"]:
@@ -129,7 +126,7 @@ class PodWorker:
         present = self._state.termination
         if present is None:
             self._state.termination = wanted
-            self._flights.cancel(*_NOT_WHILE_STOPPING)
+            self._attempts.cancel_needless()
         elif wanted.grace_seconds < present.grace_seconds:
             self._state.termination = dataclasses.replace(present, grace_seconds=wanted.grace_seconds)
         self.poke()
@@ -242,7 +239,7 @@ class PodWorker:
             self._state.record(container)
 
     def _memory(self) -> model.Memory:
-        return self._state.memory(self._flights.keys, self._flights.retry_at)
+        return self._state.memory(self._attempts.keys, self._attempts.retry_at)
 
     async def _wait(self, wake_at: float | None) -> None:
         if wake_at is None:
@@ -266,7 +263,7 @@ class PodWorker:
     def _launch(self, step: steps.Step) -> None:
         if isinstance(step, steps.KillContainer):
             self._state.kills[step.id] = step.grace_seconds
-        self._flights.attempt(step.key, functools.partial(self._carry_out, step))
+        self._attempts.attempt(step.key, functools.partial(self._carry_out, step))
 
     async def _carry_out(self, step: steps.Step) -> bool | attempts.Later:
         match step:
@@ -300,7 +297,7 @@ class PodWorker:
         """Returns until when the status is held back."""
         if not self.exists or self._state.final_written:
             return None
-        if self._flights.has("start:") or self._is_replacing(observed):
+        if self._attempts.has(steps.Kind.START) or self._is_replacing(observed):
             # Milliseconds from now there is more to tell; a write that is under way would only hold that up.
             return None
         context = status.Context(self._shared.time.now(), (self._shared.settings.node_ip,))
@@ -321,17 +318,14 @@ class PodWorker:
         """A container that was stopped to be restarted is about to be: to watchers that is one step."""
         latest = (observed.latest(name) for name in {view.name for view in observed.containers})
         return any(
-            view is not None and view.is_exited and view.is_killed_by_probe and f"image:{view.name}" in self._flights
+            view is not None and view.is_exited and view.is_killed_by_probe and steps.image(view.name) in self._attempts
             for view in latest
         )
 
     def _is_tried_first(self) -> bool:
         """Sandbox, volumes, images: that mostly takes milliseconds, after which there is something better to tell than that the pod is
         being created."""
-        return any(
-            key.startswith(("sandbox", "volumes", "image:")) and key not in self._flights.retry_at
-            for key in self._flights.keys
-        )
+        return any(key.kind.is_preparation and key not in self._attempts.retry_at for key in self._attempts.keys)
 
     def _pod_with_status(self) -> podspec.Object:
         """The pod with the newest status of our own; conditions of others are the API's."""
