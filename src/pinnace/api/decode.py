@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from pinnace.api import decode_lenient, decode_strict, errors, kinds, protobuf, yaml_input
+from pinnace.api import decode_lenient, decode_strict, errors, gojson, kinds, protobuf, yaml_input
 from pinnace.api import schema as schemas
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
@@ -123,7 +123,7 @@ def encode(obj: kinds.Object) -> bytes:
     """What is stored and sent: apiVersion, kind and metadata first, so that `"metadata":{` is the first such text in it."""
     rest = dict(obj)
     head = {name: rest.pop(name) for name in ("apiVersion", "kind", "metadata") if name in rest}
-    return orjson.dumps(head | rest)
+    return gojson.dumps(head | rest)
 
 
 def _check_kind(raw: dict[str, Any], kind: kinds.Kind) -> None:

@@ -457,7 +457,9 @@ def test_configurations_that_do_not_fit(config: Object, of: Any, code: int, word
 
 def test_a_configuration_of_another_version_is_refused() -> None:
     with pytest.raises(errors.StatusError) as raised:
-        managed_fields.apply(None, config_map(), CONFIG_MAP, manager="a", force=False, now=NOW, api_version="v2")
+        managed_fields.apply(
+            None, config_map(), CONFIG_MAP, manager="a", force=False, now="2026-01-02T03:04:05Z", api_version="v2"
+        )
     assert (
         raised.value.message == "Incorrect version specified in apply patch. Specified patch version: v1, expected: v2"
     )
@@ -567,3 +569,38 @@ def _values(tree: Object) -> list[Any]:
         if isinstance(value, dict):
             found.extend(_values(value))
     return found
+
+
+def test_fields_are_written_in_upstreams_order_whatever_the_request_says() -> None:
+    ports = [
+        {"name": "b", "containerPort": 443, "protocol": "TCP"},
+        {"name": "a", "containerPort": 80, "protocol": "UDP"},
+        {"name": "c", "containerPort": 80, "protocol": "TCP"},
+    ]
+    container = {"ports": ports, "name": "c", "image": "i"}
+    metadata = {"name": "a", "namespace": "n", "labels": {"z": "1", "a": "1"}, "finalizers": ["y/y", "x/x"]}
+    pod = {"spec": {"restartPolicy": "Never", "containers": [container]}, "metadata": metadata}
+    made = managed_fields.update(
+        None, {**pod, "apiVersion": "v1", "kind": "Pod"}, POD, manager="m", now="2026-01-02T03:04:05Z", api_version="v1"
+    )
+    (entry,) = made["metadata"]["managedFields"]
+    assert orjson.dumps(entry["fieldsV1"]).decode() == (
+        '{"f:metadata":{"f:finalizers":{".":{},"v:\\"x/x\\"":{},"v:\\"y/y\\"":{}},"f:labels":{".":{},"f:a":{},"f:z":{}}},'
+        '"f:spec":{"f:containers":{"k:{\\"name\\":\\"c\\"}":{".":{},"f:image":{},"f:name":{},"f:ports":{".":{},'
+        '"k:{\\"containerPort\\":80,\\"protocol\\":\\"TCP\\"}":{".":{},"f:containerPort":{},"f:name":{},"f:protocol":{}},'
+        '"k:{\\"containerPort\\":80,\\"protocol\\":\\"UDP\\"}":{".":{},"f:containerPort":{},"f:name":{},"f:protocol":{}},'
+        '"k:{\\"containerPort\\":443,\\"protocol\\":\\"TCP\\"}":{".":{},"f:containerPort":{},"f:name":{},"f:protocol":{}}}}},'
+        '"f:restartPolicy":{}}}'
+    )
+
+
+def test_what_one_writer_loses_leaves_the_others_order_as_it_was() -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {"b": "1", "a": "1", "c": "1"}}}
+    first = managed_fields.update(None, pod, POD, manager="m", now="2026-01-02T03:04:05Z", api_version="v1")
+    changed = {**first, "metadata": {**first["metadata"], "labels": {"b": "1", "c": "2", "a": "1"}}}
+    second = managed_fields.update(first, changed, POD, manager="o", now="2026-01-02T03:04:05Z", api_version="v1")
+    shown = [orjson.dumps(entry["fieldsV1"]).decode() for entry in second["metadata"]["managedFields"]]
+    assert shown == [
+        '{"f:metadata":{"f:labels":{".":{},"f:a":{},"f:b":{}}}}',
+        '{"f:metadata":{"f:labels":{"f:c":{}}}}',
+    ]

@@ -22,6 +22,8 @@ class Entry:
     fields: fieldset.FieldSet
     time: str = ""
     """RFC 3339; "" where nobody noted it."""
+    is_canonical: bool = dataclasses.field(default=False, compare=False)
+    """`fields` are in the order in which they are written down."""
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
@@ -34,7 +36,7 @@ class Entry:
         if self.time:
             found["time"] = self.time
         found["fieldsType"] = "FieldsV1"
-        found["fieldsV1"] = self.fields
+        found["fieldsV1"] = self.fields if self.is_canonical else fieldset.canonical(self.fields)
         if self.subresource:
             found["subresource"] = self.subresource
         return found
@@ -71,6 +73,7 @@ def parse(managed: Iterable[Any] | None, *, is_trusted: bool = False) -> Manager
             subresource=item.get("subresource") or "",
             fields=fields,
             time=item.get("time") or "",
+            is_canonical=is_trusted,
         )
         found[entry.identity] = entry
     return found

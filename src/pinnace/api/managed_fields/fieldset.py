@@ -23,6 +23,39 @@ def is_member(node: FieldSet) -> bool:
     return not node or MEMBER in node
 
 
+def canonical(fields: FieldSet) -> FieldSet:
+    """The same set in the order in which upstream writes it: fields, items by key, values, positions, each kind by its value."""
+    if len(fields) > 1:
+        return {key: canonical(fields[key]) for key in sorted(fields, key=_order)}
+    return {key: canonical(child) for key, child in fields.items()}
+
+
+def _order(element: str) -> tuple[Any, ...]:
+    prefix, _, rest = element.partition(":")
+    match prefix:
+        case "f":
+            return 1, rest.encode()
+        case "k":
+            keys: Mapping[str, Any] = orjson.loads(rest)
+            return 2, [(name.encode(), *_value_order(keys[name])) for name in sorted(keys)]
+        case "v":
+            return 3, *_value_order(orjson.loads(rest))
+        case "i":
+            return 4, int(rest)
+    return (0,)
+
+
+def _value_order(value: Any) -> tuple[Any, ...]:
+    """Numbers, texts, flags, lists, maps, null: as structured-merge-diff orders them."""
+    if isinstance(value, bool):
+        return 3, value
+    if isinstance(value, (int, float)):
+        return 1, value
+    if isinstance(value, str):
+        return 2, value.encode()
+    return 4, orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
 def union(a: FieldSet, b: FieldSet) -> FieldSet:
     if not b:
         return a

@@ -48,7 +48,7 @@ def merge(
         conflicts.extend((entry, path) for path in fieldset.paths(lost))
         left = fieldset.difference(fieldset.difference(entry.fields, lost), removed)
         if left is not entry.fields:
-            managers[identity] = dataclasses.replace(entry, fields=left)
+            managers[identity] = dataclasses.replace(entry, fields=left, is_canonical=False)
     return Merged(merged, {key: entry for key, entry in managers.items() if entry.fields}, tuple(conflicts))
 
 

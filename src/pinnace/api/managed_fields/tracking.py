@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import errors
+from pinnace.api import errors, gojson
 from pinnace.api import schema as schemas
 from pinnace.api.managed_fields import entries, fieldset, merge, walk
 
@@ -164,7 +164,7 @@ def _after_write(
         if not fields:
             del left[identity]
         elif fields is not entry.fields:
-            left[identity] = dataclasses.replace(entry, fields=fields)
+            left[identity] = dataclasses.replace(entry, fields=fields, is_canonical=False)
     if changed:
         own = left.get(writer.identity)
         fields = changed if own is None else fieldset.union(own.fields, changed)
@@ -230,7 +230,7 @@ def _with_last_applied(obj: Object, config: Object) -> Object:
     rest = {key: value for key, value in stated.items() if key != LAST_APPLIED}
     metadata["annotations"] = rest
     shown = {**config, "metadata": metadata if rest else {k: v for k, v in metadata.items() if k != "annotations"}}
-    text = orjson.dumps(shown, option=orjson.OPT_SORT_KEYS).decode() + "\n"
+    text = gojson.dumps_map(shown).decode() + "\n"
     annotations = dict(obj["metadata"]["annotations"])
     annotations[LAST_APPLIED] = text if len(text) <= MAX_LAST_APPLIED_BYTES else ""
     return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
@@ -255,7 +255,7 @@ def _stamp(
         return
     is_same = previous is not None and previous.fields == fields and not is_changed
     time = previous.time if is_same and previous is not None else now
-    tracked[identity] = dataclasses.replace(entry, fields=fields, time=time)
+    tracked[identity] = dataclasses.replace(entry, fields=fields, time=time, is_canonical=False)
 
 
 def _without_untracked(fields: fieldset.FieldSet) -> fieldset.FieldSet:

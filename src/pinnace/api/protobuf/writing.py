@@ -14,9 +14,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
-from pinnace.api import times
+from pinnace.api import gojson, times
 from pinnace.api.protobuf import fields
 
 Object = dict[str, Any]
@@ -257,7 +255,7 @@ def _int_or_string(value: int | str | None) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return b"" if value is None else _delimited(b"\x0a", orjson.dumps(value))
+    return b"" if value is None else _delimited(b"\x0a", gojson.dumps(value))
 
 
 def _items(value: Sequence[str] | None) -> bytes:

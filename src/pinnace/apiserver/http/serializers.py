@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import orjson
 import yaml
 
-from pinnace.api import decode, errors, kinds, protobuf
+from pinnace.api import decode, errors, gojson, kinds, protobuf
 
 Object = dict[str, Any]
 Pieces = Sequence[bytes]
@@ -81,7 +81,7 @@ class Json:
     stream_media = "application/json"
 
     def encode(self, obj: Object) -> bytes:
-        return orjson.dumps(obj)
+        return gojson.dumps(obj)
 
     def stored(self, kind: kinds.Kind, data: bytes, made: Messages) -> bytes:
         return data
@@ -100,7 +100,7 @@ class Json:
         return pieces
 
     def frame(self, kind_of_event: bytes, obj: Object) -> bytes:
-        return b'{"type":"%b","object":%b}\n' % (kind_of_event, orjson.dumps(obj))
+        return b'{"type":"%b","object":%b}\n' % (kind_of_event, gojson.dumps(obj))
 
     def stored_frame(self, kind_of_event: bytes, kind: kinds.Kind, data: bytes, made: Messages) -> Pieces:
         return _HEADS[kind_of_event], data, b"}\n"

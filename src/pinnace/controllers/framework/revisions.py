@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.api import resources
+import orjson
+
+from pinnace.api import gojson, omitempty, resources
 from pinnace.controllers.framework import actions, claims, hashing, objects
 from pinnace.controllers.framework import lister as views
 
@@ -13,9 +15,23 @@ HASH_LABEL = "controller.kubernetes.io/hash"
 POD_LABEL = "controller-revision-hash"
 
 
+_TEMPLATE = "io.k8s.api.core.v1.PodTemplateSpec"
+
+
 def data_of(owner: Object) -> Object:
-    """What a revision remembers: a patch that brings the template back."""
-    return {"spec": {"template": {**owner["spec"]["template"], "$patch": "replace"}}}
+    """What a revision remembers: a patch that brings the template back.
+
+    Upstream's controllers look for a revision by the bytes of its data, so these must be theirs: what Go prints of the template, keys sorted.
+    """
+    return _canonical(owner["spec"]["template"])
+
+
+def _canonical(template: Object) -> Object:
+    # Copied: the owner belongs to all that look at it.
+    whole: Object = orjson.loads(orjson.dumps(template))
+    omitempty.complete(_TEMPLATE, whole)
+    made: Object = orjson.loads(gojson.dumps_map({"spec": {"template": {**whole, "$patch": "replace"}}}))
+    return made
 
 
 def template_of(revision: Object) -> Object:
@@ -46,15 +62,15 @@ def sort(found: Iterable[Object]) -> list[Object]:
 
 
 def find_same(owner: Object, history: Iterable[Object]) -> list[Object]:
-    """Revisions that hold the owner's present template, in the order of `history`."""
+    """Revisions that hold the owner's present template, in the order of `history`; whoever wrote them down, and in which form."""
     wanted = data_of(owner)
-    return [revision for revision in history if objects.is_same(revision.get("data"), wanted)]
+    return [revision for revision in history if _canonical(template_of(revision)) == wanted]
 
 
 def make(owner: Object, resource: resources.Resource, number: int, hash_label: str = HASH_LABEL) -> Object:
     """`hash_label`: the label of the revision itself that tells its hash, which differs from kind to kind."""
     collisions = objects.status_of(owner).get("collisionCount") or 0
-    digest = hashing.template_hash(data_of(owner), collisions)
+    digest = hashing.revision_hash(data_of(owner), collisions)
     labels = (owner["spec"]["template"].get("metadata") or {}).get("labels") or {}
     return {
         "apiVersion": resources.CONTROLLER_REVISIONS.api_version,
