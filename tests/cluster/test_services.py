@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from pinnace.assemble import settings
+from pinnace.kernel import nftables
 from pinnace.testing import cluster as clusters
 from pinnace.testing.cluster import Cluster
 
@@ -178,3 +180,17 @@ def test_the_api_passes_requests_on_to_services_and_pods(services: Services) -> 
 
 def test_the_api_is_a_service_too(services: Services) -> None:
     assert services.inside("nc -w 2 kubernetes.default.svc 443 </dev/null && echo connected") == "connected\n"
+
+
+def test_rules_that_another_program_removed_come_back(services: Services, cluster: Cluster) -> None:
+    """A firewall that loads its rules begins with `flush ruleset`."""
+    _, facts = settings.require(cluster.data)
+    nft = nftables.Nftables()
+    try:
+        for family in ("ip", "bridge"):
+            nft.run(f"delete table {family} {facts.table}")
+        clusters.wait_until(lambda: "web-" in services.inside("wget -q -O - http://web/", check=False))
+        members = nft.run(f"list set bridge {facts.table} members")
+        assert services.get("pod", "client")["status"]["podIP"] in members
+    finally:
+        nft.close()
