@@ -79,6 +79,7 @@ def test_the_api_s_own_address_stays_the_api_s(thief: Thief, cluster: Cluster) -
     address = cluster.get("service", "kubernetes")["spec"]["clusterIP"]
     thief.claim("api", address, 443)
     assert is_the_api_at(address, 443)
+    clusters.wait_until(lambda: "AddressNotFree" in thief.run("get", "events"))
     thief.run("delete", "service", "api")
     assert is_the_api_at(address, 443)
 

@@ -111,7 +111,7 @@ async def _proxy() -> dict[str, Any]:
         return Written(loop.dataplane.Kernel.open(table), wake)
 
     here = loop.Node("node", PRIVATE.table)
-    proxy = loop.Proxy(services, slices, host_ports.HostPorts(), here, clock.SystemClock(), make)  # type: ignore[arg-type]
+    proxy = loop.Proxy(services, slices, host_ports.HostPorts(), here, clock.SystemClock(), print, make)  # type: ignore[arg-type]
     worst = [0.0]
     watching = asyncio.create_task(_watch_loop(worst))
     began = time.perf_counter()

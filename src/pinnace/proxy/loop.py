@@ -28,6 +28,8 @@ BETWEEN_BREATHS = 500
 """Services whose objects are gathered before other tasks of the loop get their turn."""
 
 Key = claims.Owner
+Warn = Callable[[client.Object, str, str], None]
+"""Tells a Service's owner: (object, reason, message)."""
 Inputs = tuple[client.Object, Sequence[client.Object]] | host_ports.Claim
 
 
@@ -56,6 +58,7 @@ class Proxy:
         pods: host_ports.HostPorts,
         node: Node,
         time: clock.Clock,
+        warn: Warn,
         open_dataplane: Callable[[str], dataplane.Dataplane] = dataplane.Kernel.open,
     ) -> None:
         self._services = services
@@ -63,8 +66,11 @@ class Proxy:
         self._pods = pods
         self._node = node
         self._clock = time
+        self._warn = warn
         self._open = open_dataplane
         self._claims = claims.Claims(node.reserved)
+        self._lost: dict[Key, Sequence[plan.Front]] = {}
+        """What claimants were told that they do not get."""
         self._picks: frozenset[rules.Pick] = frozenset()
         self._is_known = False
         """Whether `_claims` and `_picks` are what the kernel has: not at the start, nor after a refusal."""
@@ -106,12 +112,31 @@ class Proxy:
         dirty, self._dirty = self._dirty, set()
         try:
             inputs = await self._gather(dirty)
-            self._picks = await asyncio.to_thread(self._write, plane, inputs, is_known)
+            self._picks, lost = await asyncio.to_thread(self._write, plane, inputs, is_known)
         except BaseException:
             self._dirty |= dirty
             self._is_known = False
             self._changed.set()
             raise
+        for key, fronts in lost.items():
+            self._tell(key, fronts)
+
+    def _tell(self, key: Key, fronts: Sequence[plan.Front]) -> None:
+        """Once for each state of affairs. Whose the front is stays unsaid: it may be a stranger's."""
+        before = self._lost.pop(key, ())
+        if not fronts:
+            return
+        self._lost[key] = fronts
+        if fronts == before:
+            return
+        shown = ", ".join(f"{front.address or '*'}:{front.port}/{plan.NAMES[front.protocol]}" for front in fronts)
+        service = self._services.get(*key) if key[0] != POD else None
+        if service is not None:
+            self._warn(service, "AddressNotFree", f"{shown}: another has it already, or it is the cluster's own")
+        else:
+            log.warning(
+                "the sandbox %s does not get %s: another has it already, or it is the node's own", key[1], shown
+            )
 
     async def _gather(self, keys: set[Key]) -> dict[Key, Inputs | None]:
         found: dict[Key, Inputs | None] = {}
@@ -128,8 +153,8 @@ class Proxy:
 
     def _write(
         self, plane: dataplane.Dataplane, inputs: Mapping[Key, Inputs | None], is_known: bool
-    ) -> frozenset[rules.Pick]:
-        """In a thread, alone with the claims until it ends. Returns the chains that are there now."""
+    ) -> tuple[frozenset[rules.Pick], dict[Key, Sequence[plan.Front]]]:
+        """In a thread, alone with the claims until it ends. Returns the chains that are there now, and what these claimants do not get."""
         wanted = {key: self._claim(given) for key, given in inputs.items()}
         old, new = self._claims.replace(wanted)
         picks = plan.picks(new) - self._picks
@@ -141,11 +166,8 @@ class Proxy:
             plane.forget_udp(plan.stale_udp(old, new))
         except OSError as error:
             log.warning("stale UDP connections to Services stay until they end by themselves: %s", error)
-        for owner in wanted:
-            for front in self._claims.losses(owner):
-                shown = f"{front.address or '*'}:{front.port}"
-                log.info("%s does not get %s, which is not free", "/".join(filter(None, owner)), shown)
-        return self._picks | picks
+        losses = {owner: self._claims.losses(owner) for owner in wanted}
+        return self._picks | picks, {owner: found for owner, found in losses.items() if found or owner in self._lost}
 
     def _claim(self, given: Inputs | None) -> tuple[str, plan.Entries]:
         """Since when, and what."""

@@ -23,6 +23,7 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 _NOT_OURS = frozenset({PROXY_NAME_LABEL, HEADLESS_LABEL})
 """Services that carry one of them are for another proxy, or for none."""
 PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+NAMES = {number: name for name, number in PROTOCOLS.items()}
 AFFINITY_SECONDS = 10800
 """Where the Service does not say."""
 

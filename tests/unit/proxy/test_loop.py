@@ -95,13 +95,17 @@ class World:
         self.slices.add_index(loop.BY_SERVICE, loop.service_of_slice)
         self.pods = host_ports.HostPorts()
         self.plane = Plane()
+        self.warnings: list[tuple[str, str, str]] = []
 
     def proxy(self) -> loop.Proxy:
         return self.proxy_on(clocks.VirtualClock())
 
     def proxy_on(self, time: clocks.VirtualClock) -> loop.Proxy:
         here = loop.Node("node", "t")
-        return loop.Proxy(self.services, self.slices, self.pods, here, time, lambda table: self.plane)  # type: ignore[arg-type]
+        return loop.Proxy(self.services, self.slices, self.pods, here, time, self.warn, lambda table: self.plane)  # type: ignore[arg-type]
+
+    def warn(self, obj: Object, reason: str, message: str) -> None:
+        self.warnings.append((obj["metadata"]["name"], reason, message))
 
     def put(self, number: int, ends: Iterable[int]) -> None:
         self.services.change(("d", f"s{number}"), service(number))
@@ -213,6 +217,12 @@ def test_what_is_removed_of_two_with_the_same_external_address_leaves_the_other_
             world.services.change(("d", f"s{number}"), shared)
         proxy = world.proxy()
         await proxy.sync(world.plane)
+        told = "203.0.113.9:80/TCP: another has it already, or it is the cluster's own"
+        assert world.warnings == [("s2", "AddressNotFree", told)]
+        world.put(2, (5,))
+        world.services.change(("d", "s2"), shared)
+        await proxy.sync(world.plane)
+        assert len(world.warnings) == 1
         world.remove(2)
         await proxy.sync(world.plane)
         assert world.plane.maps == world.expected()
