@@ -16,6 +16,10 @@ from pinnace.oci import compression, configuration, tar
 
 MAXIMUM_DOCUMENT = 8 << 20
 MAXIMUM_MEMBERS = 100_000
+MAXIMUM_NAME_BYTES = 16 << 20
+# Stop before the disk is full for everybody else.
+SPARE_BYTES = 128 << 20
+CHECK_SPACE_EVERY = 64 << 20
 MAXIMUM_IMAGES = 1000
 REFERENCE_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
@@ -50,12 +54,23 @@ def decompress_to(source: pathlib.Path, target: pathlib.Path) -> bool:
         kind = compression.detect(section.head())
         if kind == "none":
             return False
+        unchecked = 0
         with target.open("wb") as file:
             for piece in compression.decompressed(section.read, kind):
                 file.write(piece)
+                unchecked += len(piece)
+                if unchecked > CHECK_SPACE_EVERY:
+                    unchecked = 0
+                    _check_space(file.fileno())
         return True
     finally:
         os.close(descriptor)
+
+
+def _check_space(descriptor: int) -> None:
+    figures = os.fstatvfs(descriptor)
+    if figures.f_bavail * figures.f_frsize < SPARE_BYTES:
+        raise ArchiveError("no space left on the disk for the decompressed archive")
 
 
 def read_archive(path: pathlib.Path) -> tuple[ArchivedImage, ...]:
@@ -134,6 +149,7 @@ class _Archive:
         position = 0
         members: dict[str, Section] = {}
         links: dict[str, str] = {}
+        name_bytes = 0
 
         def fill() -> bytes:
             nonlocal position
@@ -148,6 +164,9 @@ class _Archive:
             if len(members) + len(links) > MAXIMUM_MEMBERS:
                 raise ArchiveError(f"more than {MAXIMUM_MEMBERS} members")
             name = posixpath.normpath(entry.name)
+            name_bytes += len(name) + len(entry.link)
+            if name_bytes > MAXIMUM_NAME_BYTES:
+                raise ArchiveError(f"names of members of more than {MAXIMUM_NAME_BYTES} bytes together")
             if entry.kind is tar.Kind.FILE:
                 if position + entry.size > self._size:
                     raise ArchiveError(f"archive is cut short inside {name[:200]!r}")

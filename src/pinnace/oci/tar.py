@@ -13,11 +13,17 @@ BLOCK = 512
 # Bounds on what one member may make us hold: names and attributes, never content.
 MAXIMUM_PAX = 1 << 20
 MAXIMUM_LONG_NAME = 1 << 16
+# What the kernel takes for a path, and so more than any file that exists is called.
+MAXIMUM_PATH = 4095
 MAXIMUM_NUMBER = 1 << 62
 MAXIMUM_OWNER = (1 << 32) - 1
 SECOND = 1_000_000_000
 # What ext4 can keep.
 EARLIEST_TIME, LATEST_TIME = -(1 << 31) * SECOND, (1 << 33) * SECOND
+
+# Of pax records only these mean something here; the others are read over and not kept.
+_PAX_KEYS = frozenset({"path", "linkpath", "size", "uid", "gid", "mtime"})
+_PAX_PREFIXES = ("SCHILY.xattr.", "GNU.sparse")
 
 _PAX_NUMBER = re.compile(rb"-?\d{1,20}(\.\d{0,20})?")
 
@@ -134,7 +140,8 @@ class Reader:
                 return None
             type_flag = header[156:157]
             if type_flag == b"x":
-                pax.update(parse_pax(self._extension(header, MAXIMUM_PAX)))
+                # Each takes the place of the one before, as archive/tar has it: a thousand of them hold no more than one.
+                pax = parse_pax(self._extension(header, MAXIMUM_PAX))
             elif type_flag == b"g":
                 self._extension(header, MAXIMUM_PAX)
             elif type_flag == b"L":
@@ -186,6 +193,8 @@ def _entry(header: bytes, pax: Mapping[str, bytes], name: bytes, link: bytes) ->
     link = pax.get("linkpath", link or header[157:257].partition(b"\0")[0])
     if b"\0" in name or b"\0" in link:
         raise TarError("a name holds a NUL byte")
+    if max(len(name), len(link)) > MAXIMUM_PATH:
+        raise TarError(f"a name of {max(len(name), len(link))} bytes, at most {MAXIMUM_PATH} are possible: {_text(name[:100])!r}")
     if kind is Kind.FILE and name.endswith(b"/"):
         kind = Kind.DIRECTORY
     size = _pax_integer(pax, "size", header[124:136])
@@ -210,7 +219,7 @@ def _entry(header: bytes, pax: Mapping[str, bytes], name: bytes, link: bytes) ->
 
 
 def parse_pax(data: bytes) -> dict[str, bytes]:
-    """Records `length key=value\\n` (POSIX pax). Raises TarError."""
+    """Records `length key=value\\n` (POSIX pax), those that mean something here. Raises TarError."""
     records: dict[str, bytes] = {}
     position = 0
     while position < len(data):
@@ -224,7 +233,9 @@ def parse_pax(data: bytes) -> dict[str, bytes]:
         key, separator, value = data[space + 1 : end - 1].partition(b"=")
         if not separator or not key:
             raise TarError("malformed pax record")
-        records[_text(key)] = value
+        name = _text(key)
+        if name in _PAX_KEYS or name.startswith(_PAX_PREFIXES):
+            records[name] = value
         position = end
     return records
 

@@ -21,7 +21,12 @@ OPAQUE_ATTRIBUTE = {"trusted.overlay.opaque": b"y"}
 MAXIMUM_ENTRIES = 5_000_000
 # Stop before the disk is full for everybody else.
 SPARE_BYTES = 128 << 20
+SPARE_FILES = 10_000
 CHECK_SPACE_EVERY = 64 << 20
+# What an entry takes of the disk besides its content, about.
+ENTRY_BYTES = 4096
+# The directories' paths are held until the end; an image has some thousand of them, of a hundred bytes.
+MAXIMUM_PATH_BYTES = 64 << 20
 
 
 class UnpackError(ValueError):
@@ -62,7 +67,9 @@ class _Unpacker:
         self._tree = tree
         self._times: dict[str, int] = {}
         """Directories' times are set at the end: every entry inside changes them."""
+        self._path_bytes = 0
         self._size = 0
+        self._written = 0
         self._checked = 0
 
     def run(self, reader: tar.Reader) -> Unpacked:
@@ -75,6 +82,9 @@ class _Unpacker:
                 self._apply(entry, reader)
             except OSError as error:
                 raise UnpackError(f"cannot unpack {entry.name[:200]!r}: {error.strerror or error}") from error
+            self._written += ENTRY_BYTES + entry.size
+            if self._written - self._checked > CHECK_SPACE_EVERY:
+                self._check_space()
         for path in sorted(self._times, reverse=True):
             self._set_directory_time(path)
         return Unpacked(self._size, entries)
@@ -108,7 +118,12 @@ class _Unpacker:
     def _file(self, path: str, entry: tar.Entry, reader: tar.Reader) -> None:
         descriptor = self._tree.create_file(path, 0o600)
         try:
+            unchecked = 0
             for piece in reader.content():
+                unchecked += len(piece)
+                if unchecked > CHECK_SPACE_EVERY:
+                    unchecked = 0
+                    self._check_space()
                 while piece:
                     piece = piece[os.write(descriptor, piece) :]
             # chown drops set-user-id bits and capabilities: it comes first.
@@ -121,8 +136,6 @@ class _Unpacker:
         finally:
             os.close(descriptor)
         self._size += entry.size
-        if self._size - self._checked > CHECK_SPACE_EVERY:
-            self._check_space()
 
     def _directory(self, path: str, entry: tar.Entry) -> None:
         hides_lower = self._is_whiteout(path)
@@ -133,6 +146,10 @@ class _Unpacker:
         self._tree.set_owner(path, entry.uid, entry.gid)
         self._tree.set_attributes(path, attributes)
         self._tree.set_mode(path, entry.mode)
+        if path not in self._times:
+            self._path_bytes += len(path)
+            if self._path_bytes > MAXIMUM_PATH_BYTES:
+                raise UnpackError(f"paths of directories of more than {MAXIMUM_PATH_BYTES} bytes together")
         self._times[path] = entry.mtime_ns
 
     def _device(self, path: str, entry: tar.Entry) -> None:
@@ -195,7 +212,10 @@ class _Unpacker:
         return stat.S_ISCHR(entry.st_mode) and entry.st_rdev == 0
 
     def _check_space(self) -> None:
-        self._checked = self._size
+        self._checked = self._written
         figures = os.fstatvfs(self._tree.root)
         if figures.f_bavail * figures.f_frsize < SPARE_BYTES:
             raise UnpackError("no space left on the disk")
+        # File systems that make them as they go say 0 of 0.
+        if figures.f_files and figures.f_favail < SPARE_FILES:
+            raise UnpackError("no inodes left on the disk")
