@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from pinnace.oci import reach as reaches
 from pinnace.oci import transport
 from pinnace.web import client, messages, tls
 
@@ -15,7 +16,7 @@ class Carrier:
     """Implements `oci.transport.Transport`."""
 
     def __init__(self) -> None:
-        self._clients: dict[transport.TlsSettings, client.HttpClient] = {}
+        self._clients: dict[tuple[transport.TlsSettings, reaches.Reach], client.HttpClient] = {}
 
     async def request(
         self,
@@ -23,13 +24,19 @@ class Carrier:
         url: str,
         *,
         headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
+        body: bytes | AsyncIterator[bytes] = b"",
         tls: transport.TlsSettings = transport.DEFAULT_TLS,
+        reach: reaches.Reach = reaches.PUBLIC,
     ) -> transport.Response:
         try:
-            answer = await self._client(tls).request(
+            answer = await self._client(tls, reach).request(
                 method, url, headers=headers, body=body, timeout=ANSWER_TIMEOUT, redirects=REDIRECTS
             )
+        except client.Forbidden as error:
+            raise transport.Forbidden(
+                f"{error.address} is an address of the node itself or of its link: images of pods come from there only where "
+                f"registries.yaml names {error.address.partition('://')[2]}"
+            ) from error
         except (client.ConnectError, OSError, ValueError) as error:
             raise transport.TransportError(str(error)) from error
         return _Response(answer)
@@ -39,8 +46,8 @@ class Carrier:
             await one.close()
         self._clients.clear()
 
-    def _client(self, settings: transport.TlsSettings) -> client.HttpClient:
-        present = self._clients.get(settings)
+    def _client(self, settings: transport.TlsSettings, reach: reaches.Reach) -> client.HttpClient:
+        present = self._clients.get((settings, reach))
         if present is None:
             context = tls.client_context(
                 authority=_path(settings.ca_file),
@@ -48,8 +55,11 @@ class Carrier:
                 key=_path(settings.key_file),
                 verify=not settings.skip_verify,
             )
-            present = client.HttpClient(context=context, settings=client.Settings(use_environment=True))
-            self._clients[settings] = present
+            permits = None if reach.everywhere else reach.permits
+            present = client.HttpClient(
+                context=context, settings=client.Settings(use_environment=True, permits=permits)
+            )
+            self._clients[settings, reach] = present
         return present
 
 

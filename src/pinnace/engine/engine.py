@@ -2,7 +2,7 @@
 
 import asyncio
 import pathlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from pinnace.engine import (
     attach,
@@ -28,7 +28,8 @@ class Engine:
 
     `root`: blobs, layers, records, writable layers; kept. `run`: mounts, pins, sockets; may vanish at a reboot. `cgroup_parent`: the one
     group below which all of ours lie (`/pinnace-<name>`). `registry_settings`: as `oci.registries.load_registries` reads them;
-    `docker_config`: a `~/.docker/config.json` whose logins are used where a pull brings none. One engine per pair of folders at a time.
+    `docker_config`: a `~/.docker/config.json` whose logins are used where a pull brings none; both are asked at every pull.
+    `keep_layer_blobs`: as `oci.images.ImageStore` says. One engine per pair of folders at a time.
     """
 
     def __init__(
@@ -37,16 +38,17 @@ class Engine:
         run: pathlib.Path,
         cgroup_parent: str,
         time: clock.Clock,
-        registry_settings: registries.Registries | None = None,
-        docker_config: pathlib.Path | None = None,
+        registry_settings: Callable[[], registries.Registries] = registries.Registries,
+        docker_config: Callable[[], pathlib.Path | None] = lambda: None,
+        *,
+        keep_layer_blobs: bool = True,
     ) -> None:
-        self._here = machine.Machine(root, run, cgroup_parent, time)
-        self._images = images.EngineImages(self._here, registry_settings or registries.Registries(), docker_config)
+        self._here = machine.Machine(root, run, cgroup_parent, time, keep_layer_blobs=keep_layer_blobs)
+        self._images = images.EngineImages(self._here, registry_settings, docker_config)
         self.images: interface.Images = self._images
 
     async def open(self) -> None:
         await recovery.recover(self._here)
-        self._images.open()
 
     async def close(self) -> None:
         await self._images.close()

@@ -1,15 +1,12 @@
-"""The images of the engine: `oci.images` and `oci.pull` behind `interface.Images`."""
+"""The images of the engine: `oci.images`, `oci.pull`, `oci.push` and `oci.save` behind `interface.Images`."""
 
 import asyncio
 import pathlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from pinnace.engine import carrier, interface, machine, records
 from pinnace.kernel import mounts
-from pinnace.oci import content, images, pull, references, registries
-
-# Interrupted downloads are resumed for a day.
-KEEP_BLOBS_NS = 24 * 3600 * 1_000_000_000
+from pinnace.oci import content, images, pull, push, references, registries, save
 
 
 def describe(record: images.ImageRecord) -> interface.Image:
@@ -44,16 +41,16 @@ class EngineImages:
     """Implements `interface.Images`."""
 
     def __init__(
-        self, here: machine.Machine, settings: registries.Registries, docker_config: pathlib.Path | None
+        self,
+        here: machine.Machine,
+        settings: Callable[[], registries.Registries],
+        docker_config: Callable[[], pathlib.Path | None],
     ) -> None:
         self._here = here
         self._docker_config = docker_config
         self._carrier = carrier.Carrier()
-        self._blobs = content.ContentStore(here.root)
-        self._puller = pull.Puller(here.images, self._blobs, settings, self._carrier, here.clock)
-
-    def open(self) -> None:
-        self._blobs.open(drop_older_than_ns=self._here.now_ns() - KEEP_BLOBS_NS)
+        self._puller = pull.Puller(here.images, settings, self._carrier, here.clock)
+        self._pusher = push.Pusher(here.images, settings, self._carrier, here.clock)
 
     async def close(self) -> None:
         await self._carrier.close()
@@ -72,16 +69,43 @@ class EngineImages:
             raise
 
     async def pull(
-        self, reference: str, credentials: interface.Credentials | None = None
+        self, reference: str, credentials: interface.Credentials | None = None, *, by_owner: bool = False
     ) -> AsyncIterator[interface.Progress]:
         try:
             login = await self._login(reference, credentials)
-            async for step in self._puller.pull(reference, login):
+            async for step in self._puller.pull(reference, login, by_owner=by_owner):
                 yield interface.Progress(step.item, step.status, step.current, step.total)
         except pull.PullError as error:
             raise interface.ImageError(str(error), is_permanent=error.is_permanent) from error
         except registries.SettingsError as error:
             raise interface.ImageError(str(error), is_permanent=True) from error
+
+    async def push(
+        self, reference: str, credentials: interface.Credentials | None = None
+    ) -> AsyncIterator[interface.Progress]:
+        try:
+            login = await self._login(reference, credentials)
+            async for step in self._pusher.push(reference, login):
+                yield interface.Progress(step.item, step.status, step.current, step.total)
+        except images.ImageNotFound as error:
+            raise interface.NoSuchObject(str(error)) from error
+        except (push.PushError, registries.SettingsError) as error:
+            raise interface.ImageError(str(error), is_permanent=True) from error
+
+    async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        try:
+            async for piece in save.save(self._here.images, names):
+                yield piece
+        except images.ImageNotFound as error:
+            raise interface.NoSuchObject(str(error)) from error
+        except content.ContentError as error:
+            raise interface.ImageError(str(error), is_permanent=True) from error
+
+    async def configuration(self, reference: str) -> bytes:
+        try:
+            return self._here.images.find(reference).raw.encode()
+        except images.ImageNotFound as error:
+            raise interface.NoSuchObject(str(error)) from error
 
     async def load(self, archive: pathlib.Path) -> AsyncIterator[interface.Progress]:
         try:
@@ -120,6 +144,22 @@ class EngineImages:
         removed = await asyncio.to_thread(here.images.collect, here.layers_in_use())
         return (*names, record.id, *removed)
 
+    async def prune(self, *, everything: bool = False) -> interface.Pruned:
+        here = self._here
+        here.drop_stale_image_mounts()
+        used = {container.image_id for container in here.containers.values()}
+        used |= {mount.image_id for mount in here.image_mounts.values()}
+        deleted: list[str] = []
+        before = await asyncio.to_thread(here.images.disk_bytes)
+        for record in here.images.list():
+            if record.id in used or (record.references and not everything):
+                continue
+            names = record.references
+            here.images.remove(record, names)
+            deleted += (*names, record.id)
+        deleted += await asyncio.to_thread(here.images.collect, here.layers_in_use())
+        return interface.Pruned(tuple(deleted), max(0, before - await asyncio.to_thread(here.images.disk_bytes)))
+
     async def mount(self, reference: str, target: pathlib.Path) -> None:
         here = self._here
         image = find(here, reference)
@@ -142,10 +182,11 @@ class EngineImages:
     async def _login(self, reference: str, given: interface.Credentials | None) -> registries.Login:
         if given is not None:
             return registries.Login(given.username, given.password, given.identity_token)
-        if self._docker_config is None:
+        config = self._docker_config()
+        if config is None:
             return registries.Login()
         try:
             domain = references.parse(reference).domain
         except references.InvalidReference as error:
             raise interface.ImageError(str(error), is_permanent=True) from error
-        return await registries.docker_login(domain, self._docker_config)
+        return await registries.docker_login(domain, config)

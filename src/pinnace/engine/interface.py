@@ -115,6 +115,13 @@ class Progress:
     total: int = 0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pruned:
+    deleted: tuple[str, ...]
+    """Names, ids and layers, as `remove` returns them."""
+    reclaimed_bytes: int
+
+
 class Images(Protocol):
     async def list(self) -> Sequence[Image]: ...
 
@@ -124,8 +131,27 @@ class Images(Protocol):
         Raises NoSuchObject; a permanent ImageError for what cannot be an image's name."""
         ...
 
-    def pull(self, reference: str, credentials: Credentials | None = None) -> AsyncIterator[Progress]:
-        """Fetch and unpack; concurrent pulls of one layer share the work. Raises ImageError."""
+    def pull(
+        self, reference: str, credentials: Credentials | None = None, *, by_owner: bool = False
+    ) -> AsyncIterator[Progress]:
+        """Fetch and unpack; concurrent pulls of one layer share the work. Raises ImageError.
+
+        `by_owner`: asked for by whoever owns the machine, and not by a pod, whose author must not make the node ask servers on its own
+        loopback or link. Then also layers that are unpacked are fetched where they are not kept as they came."""
+        ...
+
+    def push(self, reference: str, credentials: Credentials | None = None) -> AsyncIterator[Progress]:
+        """To the registry that the name says, byte for byte as it came. The last Progress has status `Pushed` and `NAME@DIGEST` as its
+        item. Raises NoSuchObject, ImageError."""
+        ...
+
+    def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """An archive (OCI layout with docker's manifest.json) that `load` reads. Raises NoSuchObject, ImageError, both before the first
+        piece."""
+        ...
+
+    async def configuration(self, reference: str) -> bytes:
+        """The image's configuration document (OCI image-spec), whose digest is its id. Raises NoSuchObject."""
         ...
 
     def load(self, archive: pathlib.Path) -> AsyncIterator[Progress]:
@@ -140,6 +166,10 @@ class Images(Protocol):
         """Untag; with its last name the image and the layers that nothing else uses go. Returns what was deleted.
 
         Raises NoSuchObject; EngineError while a container or a mount uses it, unless `force`."""
+        ...
+
+    async def prune(self, *, everything: bool = False) -> Pruned:
+        """Remove the images without a name (or, `everything`, all) that no container and no mount uses."""
         ...
 
     async def mount(self, reference: str, target: pathlib.Path) -> None:

@@ -65,12 +65,20 @@ class Live:
 
 
 class Machine:
-    def __init__(self, root: pathlib.Path, run: pathlib.Path, cgroup_parent: str, time: clock.Clock) -> None:
+    def __init__(
+        self,
+        root: pathlib.Path,
+        run: pathlib.Path,
+        cgroup_parent: str,
+        time: clock.Clock,
+        *,
+        keep_layer_blobs: bool = True,
+    ) -> None:
         self.root = root
         self.run = run
         self.cgroup_parent = "/" + cgroup_parent.strip("/")
         self.clock = time
-        self.images = images.ImageStore(root)
+        self.images = images.ImageStore(root, keep_layer_blobs=keep_layer_blobs)
         self.bus = events.Bus()
         self.supervisor = tasks.Supervisor(time)
         self.cgroups = cgroups.Cgroups.discover()

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import os
 import pathlib
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 MONITOR_SECONDS = 2.0
 """How long a monitor takes at most to see that its container is gone."""
+KEEP_DOWNLOADS_NS = 24 * 3600 * 1_000_000_000
+"""Interrupted downloads are resumed for a day."""
 
 
 async def recover(here: machine.Machine) -> None:
@@ -28,12 +31,18 @@ async def recover(here: machine.Machine) -> None:
         except (interface.EngineError, OSError) as error:
             # One container's trouble is not the others'.
             log.warning("container %s is left as it was found: %s", record.spec.name, error)
-    await asyncio.to_thread(here.images.collect, here.layers_in_use())
+    await asyncio.to_thread(
+        functools.partial(here.images.collect, here.layers_in_use(), blobs_older_than_ns=_stale_before(here))
+    )
+
+
+def _stale_before(here: machine.Machine) -> int:
+    return here.now_ns() - KEEP_DOWNLOADS_NS
 
 
 def _read_everything(here: machine.Machine) -> None:
     here.make_folders()
-    here.images.open()
+    here.images.open(drop_older_than_ns=_stale_before(here))
     for folder in (here.root / "sandboxes", here.root / "image-mounts"):
         files.remove_temporaries(folder)
     for path in (here.root / "sandboxes").glob("*.json"):

@@ -4,6 +4,7 @@ The archive is indexed by one pass over its headers; the documents are small and
 for `layers.LayerStore.add`.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -32,6 +33,8 @@ class ArchiveError(ValueError):
 class Section:
     offset: int
     length: int
+    digest: str = ""
+    """Where the archive says so."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class ArchivedImage:
     """As written in the archive: `nginx:1.27`, `docker.io/library/nginx:1.27`."""
     layers: tuple[Section, ...]
     """In the order of the configuration's diff_ids."""
+    manifest: bytes | None = None
+    """As it is, where the archive has one."""
 
 
 def decompress_to(source: pathlib.Path, target: pathlib.Path) -> bool:
@@ -63,6 +68,15 @@ def decompress_to(source: pathlib.Path, target: pathlib.Path) -> bool:
                     unchecked = 0
                     _check_space(file.fileno())
         return True
+    finally:
+        os.close(descriptor)
+
+
+def compression_of(path: pathlib.Path, section: Section) -> compression.Compression:
+    """Blocking. Raises CompressionError, OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return compression.detect(compression.Section(descriptor, section.offset, section.length).head())
     finally:
         os.close(descriptor)
 
@@ -100,7 +114,15 @@ class _Archive:
             raise ArchiveError(f"manifest.json is not JSON: {error}") from error
         if not isinstance(manifest, list) or len(manifest) > MAXIMUM_IMAGES:
             raise ArchiveError("manifest.json is not a list of images")
-        return tuple(self._docker_image(item) for item in manifest)
+        # Newer ones are OCI layouts besides: their manifests say what was pushed, or will be, byte for byte.
+        also = {}
+        if "index.json" in self.members:
+            with contextlib.suppress(ArchiveError, configuration.ConfigurationError):
+                also = {image.id: image for image in self.oci_images()}
+        images = [self._docker_image(item) for item in manifest]
+        return tuple(
+            dataclasses.replace(also[image.id], names=image.names) if image.id in also else image for image in images
+        )
 
     def oci_images(self) -> tuple[ArchivedImage, ...]:
         index = configuration.parse_document(self._read("index.json"), "index.json")
@@ -136,14 +158,19 @@ class _Archive:
         names = [str(annotations[key]) for key in REFERENCE_ANNOTATIONS if annotations.get(key)]
         # A bare tag (as skopeo and buildah write it) names no image.
         names = [name for name in names[:1] if "/" in name or ":" in name]
-        layers = tuple(self._section(_blob_name(layer.digest)) for layer in manifest.layers)
-        return self._image(self._read_blob(manifest.configuration.digest), tuple(names), layers)
+        layers = tuple(
+            dataclasses.replace(self._section(_blob_name(layer.digest)), digest=layer.digest)
+            for layer in manifest.layers
+        )
+        return self._image(self._read_blob(manifest.configuration.digest), tuple(names), layers, data)
 
-    def _image(self, data: bytes, names: tuple[str, ...], layers: tuple[Section, ...]) -> ArchivedImage:
+    def _image(
+        self, data: bytes, names: tuple[str, ...], layers: tuple[Section, ...], manifest: bytes | None = None
+    ) -> ArchivedImage:
         parsed = configuration.parse_configuration(data)
         if len(parsed.diff_ids) != len(layers):
             raise ArchiveError(f"image has {len(layers)} layers, its configuration names {len(parsed.diff_ids)}")
-        return ArchivedImage(configuration.digest_of(data), data, parsed, names, layers)
+        return ArchivedImage(configuration.digest_of(data), data, parsed, names, layers, manifest)
 
     def _index(self) -> tuple[Mapping[str, Section], Mapping[str, str]]:
         position = 0

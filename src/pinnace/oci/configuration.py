@@ -26,6 +26,13 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+CONFIGURATION_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER_TYPES: Mapping[str, str] = {
+    "none": "application/vnd.oci.image.layer.v1.tar",
+    "gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
+    "zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
+}
+MAXIMUM_SIZE = 1 << 50
 
 
 class ConfigurationError(ValueError):
@@ -64,6 +71,24 @@ def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def describe(manifest: bytes) -> Descriptor:
+    """Of a manifest or an index; its media type is its own, or follows from its form."""
+    document = parse_document(manifest, "manifest")
+    kind = str(document.get("mediaType") or "") or (INDEX_TYPES if is_index(document) else MANIFEST_TYPES)[0]
+    return Descriptor(digest_of(manifest), len(manifest), kind)
+
+
+def make_manifest(raw: bytes, layers: Sequence[Descriptor]) -> bytes:
+    """For a configuration that came without one."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPES[0],
+        "config": {"mediaType": CONFIGURATION_TYPE, "digest": digest_of(raw), "size": len(raw)},
+        "layers": [{"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size} for layer in layers],
+    }
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
 def local_architecture() -> str:
     return ARCHITECTURES.get(platform.machine(), platform.machine())
 
@@ -82,7 +107,7 @@ def parse_configuration(data: bytes) -> Configuration:
     document = parse_document(data, "image configuration")
     system = document.get("os", "linux") or "linux"
     if system != "linux":
-        raise ConfigurationError(f"image is for {system!r}, not for linux")
+        raise ConfigurationError(f"image is for {str(system)[:40]!r}, not for linux")
     settings = _mapping(document.get("config"), "config")
     diff_ids = _strings(_mapping(document.get("rootfs"), "rootfs").get("diff_ids"), "rootfs.diff_ids")
     if len(diff_ids) > MAXIMUM_LAYERS:
@@ -130,17 +155,19 @@ def select_manifest(document: Mapping[str, Any], architecture: str) -> Descripto
         target = _mapping(_mapping(entry, "manifest descriptor").get("platform"), "platform")
         if not target or (target.get("os") == "linux" and target.get("architecture") == architecture):
             return _descriptor(entry)
-        offered.append(f"{target.get('os')}/{target.get('architecture')}")
+        offered.append(f"{target.get('os')}/{target.get('architecture')}"[:40])
     raise ConfigurationError(
-        f"no matching manifest for linux/{architecture} in the manifest list entries: {', '.join(offered)}"
+        f"no matching manifest for linux/{architecture} in the manifest list entries: {', '.join(offered[:20])}"
     )
 
 
 def _descriptor(value: Any) -> Descriptor:
     document = _mapping(value, "descriptor")
     digest, size = document.get("digest"), document.get("size")
-    if not isinstance(digest, str) or not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(digest, str) or not isinstance(size, int) or isinstance(size, bool):
         raise ConfigurationError("a descriptor without digest or size")
+    if not 0 <= size <= MAXIMUM_SIZE:
+        raise ConfigurationError("a descriptor of an impossible size")
     _check_digest(digest)
     return Descriptor(digest, size, str(document.get("mediaType") or ""))
 

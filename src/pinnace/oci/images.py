@@ -1,21 +1,26 @@
-"""Which images there are: names, configurations, layers.
+"""Which images there are: names, configurations, layers, and the content that they came as.
 
 One file per image (`images/<hex of the id>.json`), replaced atomically; everything is held in memory besides. A name belongs to one
-image at a time. Layers are shared; `collect` removes those that neither an image nor a container uses.
+image at a time. Layers (`layers`: unpacked) and blobs (`content`: as they came) are shared; `collect` removes those that neither an image
+nor a container uses.
+
+An image runs from its unpacked layers and its configuration, both of which it cannot be without. Its content is what a push and an
+archive need: it may be missing, where an earlier version or `keep_layer_blobs=False` dropped it; a pull by the machine's owner brings it back.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import json
 import logging
 import pathlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from pinnace.kit import files
-from pinnace.oci import archive, compression, configuration, layers, references, tar
+from pinnace.oci import archive, compression, configuration, content, layers, references, tar
 
 LayerSource = layers.LayerSource
 
@@ -41,6 +46,28 @@ class ImageRecord:
     references: tuple[str, ...]
     digests: tuple[str, ...]
     size: int
+    manifest: configuration.Descriptor | None = None
+    """The one that names this configuration, as it came last; None: not known."""
+    blobs: tuple[configuration.Descriptor, ...] = ()
+    """Of the manifest's layers."""
+    targets: Mapping[str, configuration.Descriptor] = dataclasses.field(default_factory=dict)
+    """What a name stood for in its registry, where that was an index."""
+
+    def content(self) -> Iterator[str]:
+        """The digests of the documents that are kept of it, its layers' apart."""
+        yield self.id
+        if self.manifest is not None:
+            yield self.manifest.digest
+        yield from (target.digest for target in self.targets.values())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """What an image came as: documents, byte for byte, and the descriptors of its layers."""
+
+    manifest: configuration.Descriptor
+    layers: tuple[configuration.Descriptor, ...]
+    index: configuration.Descriptor | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,18 +95,23 @@ async def told(work: asyncio.Task[Any], steps: asyncio.Queue[Step]) -> AsyncIter
 
 
 class ImageStore:
-    def __init__(self, root: pathlib.Path) -> None:
+    """`keep_layer_blobs`: whether layers are kept as they came too, once unpacked: without, half the disk, and no push, no save."""
+
+    def __init__(self, root: pathlib.Path, *, keep_layer_blobs: bool = True) -> None:
         self._root = root
         self._folder = root / "images"
         self.layers = layers.LayerStore(root)
+        self.content = content.ContentStore(root)
+        self.keep_layer_blobs = keep_layer_blobs
         self._records: dict[str, ImageRecord] = {}
         self._names: dict[str, str] = {}
 
-    def open(self) -> None:
-        """Read everything; an image with a missing layer is dropped, with a warning."""
+    def open(self, *, drop_older_than_ns: int = 0) -> None:
+        """Read everything; an image with a missing layer is dropped, with a warning. Partial downloads older than that are forgotten."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         files.remove_temporaries(self._folder)
         self.layers.open()
+        self.content.open(drop_older_than_ns=drop_older_than_ns)
         self._records.clear()
         self._names.clear()
         for path in sorted(self._folder.glob("*.json")):
@@ -114,16 +146,17 @@ class ImageStore:
         names: Sequence[str],
         digests: Sequence[str] = (),
         on_progress: Callable[[str, int], None] = lambda _diff_id, _read: None,
+        source: Source | None = None,
     ) -> ImageRecord:
         """Fetch and unpack the layers that are missing (in parallel), then record the image under `names` (full references).
 
-        `fetch` is asked by diffID. Raises BadImage, and whatever `fetch` raises.
+        `fetch` is asked by diffID. What `source` names must be leased by the caller. Raises BadImage, and whatever `fetch` raises.
         """
         try:
             parsed = configuration.parse_configuration(raw)
             with self.layers.keep(parsed.diff_ids):
                 await self._unpack(parsed.diff_ids, fetch, on_progress)
-                return self._record(raw, parsed, names, digests)
+                return self._record(raw, parsed, names, digests, source)
         except (configuration.ConfigurationError, layers.LayerError) as error:
             raise BadImage(str(error)) from error
 
@@ -144,6 +177,7 @@ class ImageStore:
             compression.CompressionError,
             tar.TarError,
             configuration.ConfigurationError,
+            content.ContentError,
             references.InvalidReference,
             OSError,
         ) as error:
@@ -168,22 +202,36 @@ class ImageStore:
     def remove(self, record: ImageRecord, names: Collection[str]) -> bool:
         """Take `names` away; True when those were the last and the image is gone (its layers until `collect`)."""
         left = tuple(name for name in record.references if name not in names)
+        targets = {name: target for name, target in record.targets.items() if name not in names}
         for name in names:
             if self._names.get(name) == record.id:
                 del self._names[name]
         if left:
-            self._write(dataclasses.replace(record, references=left))
+            self._write(dataclasses.replace(record, references=left, targets=targets))
             return False
         self._records.pop(record.id, None)
         self._path(record.id).unlink(missing_ok=True)
         return True
 
-    def collect(self, in_use: Collection[str]) -> Sequence[str]:
-        """Remove the layers that no image names and that are not `in_use`. Returns their diffIDs."""
+    def collect(self, in_use: Collection[str], *, blobs_older_than_ns: int | None = None) -> Sequence[str]:
+        """Remove the layers that no image names and that are not `in_use`, and the blobs that no image names (of those only the older
+        ones, where asked: what a killed pull has fetched shortens the next). Returns the diffIDs."""
+        self.content.collect(self._reachable(), older_than_ns=blobs_older_than_ns)
         used = {diff_id for record in self._records.values() for diff_id in record.parsed.diff_ids}
         return self.layers.collect(used | set(in_use))
 
+    def disk_bytes(self) -> int:
+        """Of layers and blobs. Blocking, a look at every one's size."""
+        return self.layers.disk_bytes() + self.content.disk_bytes()
+
     # -------------------------------------------------------------- inside
+
+    def _reachable(self) -> set[str]:
+        records = self._records.values()
+        found = {digest for record in records for digest in record.content()}
+        if self.keep_layer_blobs:
+            found |= {blob.digest for record in records for blob in record.blobs}
+        return found
 
     async def _load_one(self, path: pathlib.Path, image: archive.ArchivedImage) -> AsyncIterator[Step]:
         names = [str(references.parse(name)) for name in image.names]
@@ -200,7 +248,12 @@ class ImageStore:
         def on_progress(diff_id: str, read: int) -> None:
             steps.put_nowait(Step(diff_id[7:19], "Loading layer", read, sources[diff_id].length))
 
-        work = asyncio.create_task(self.add(image.raw, fetch, names, (), on_progress))
+        async def add() -> ImageRecord:
+            with contextlib.ExitStack() as leases:
+                source = await self._keep_archived(path, image, leases)
+                return await self.add(image.raw, fetch, names, (), on_progress, source)
+
+        work = asyncio.create_task(add())
         try:
             async for step in told(work, steps):
                 yield step
@@ -208,6 +261,30 @@ class ImageStore:
         finally:
             work.cancel()
         yield Step(names[0] if names else record.id, "Loaded image", record.size, record.size)
+
+    async def _keep_archived(
+        self, path: pathlib.Path, image: archive.ArchivedImage, leases: contextlib.ExitStack
+    ) -> Source | None:
+        """Keep what the archive holds of an image as it is; where it has no manifest (as `docker save` wrote them), one is made."""
+        if not self.keep_layer_blobs:
+            return None
+        leases.enter_context(self.content.keep([configuration.digest_of(image.raw)]))
+        await asyncio.to_thread(self.content.write, image.raw)
+        blobs = []
+        for section in image.layers:
+            kind = await asyncio.to_thread(archive.compression_of, path, section)
+            digest = section.digest
+            if not digest or not self.content.has(digest):
+                digest = await self.content.copy(path, section.offset, section.length)
+            if section.digest not in ("", digest):
+                raise archive.ArchiveError(f"blob {section.digest} does not match its digest")
+            leases.enter_context(self.content.keep([digest]))
+            blobs.append(configuration.Descriptor(digest, section.length, configuration.LAYER_TYPES[kind]))
+        document = image.manifest or configuration.make_manifest(image.raw, blobs)
+        manifest = configuration.describe(document)
+        leases.enter_context(self.content.keep([manifest.digest]))
+        await asyncio.to_thread(self.content.write, document)
+        return Source(manifest, configuration.parse_manifest(document).layers)
 
     async def _unpack(
         self,
@@ -237,14 +314,27 @@ class ImageStore:
         return self._records[identity] if identity else None
 
     def _record(
-        self, raw: bytes, parsed: configuration.Configuration, names: Sequence[str], digests: Sequence[str]
+        self,
+        raw: bytes,
+        parsed: configuration.Configuration,
+        names: Sequence[str],
+        digests: Sequence[str],
+        source: Source | None,
     ) -> ImageRecord:
         identity = configuration.digest_of(raw)
         present = self._records.get(identity)
         if present is None:
             size = sum(self.layers.size(diff_id) for diff_id in dict.fromkeys(parsed.diff_ids))
             present = ImageRecord(identity, raw.decode(), parsed, (), (), size)
-        return self._name(present, names, tuple(dict.fromkeys((*present.digests, *digests))))
+        if source is not None:
+            index = {} if source.index is None else dict.fromkeys(names, source.index)
+            targets = {name: target for name, target in present.targets.items() if name not in names} | index
+            present = dataclasses.replace(present, manifest=source.manifest, blobs=source.layers, targets=targets)
+        named = self._name(present, names, tuple(dict.fromkeys((*present.digests, *digests))))
+        if not self.keep_layer_blobs:
+            for blob in named.blobs:
+                self.content.remove(blob.digest)
+        return named
 
     def _name(self, record: ImageRecord, names: Sequence[str], digests: tuple[str, ...]) -> ImageRecord:
         for name in names:
@@ -267,6 +357,9 @@ class ImageStore:
             "references": record.references,
             "digests": record.digests,
             "size": record.size,
+            "manifest": None if record.manifest is None else dataclasses.asdict(record.manifest),
+            "blobs": [dataclasses.asdict(blob) for blob in record.blobs],
+            "targets": {name: dataclasses.asdict(target) for name, target in record.targets.items()},
         }
         files.write_atomic(self._path(record.id), json.dumps(document).encode(), durable=True)
         self._records[record.id] = record
@@ -277,7 +370,7 @@ class ImageStore:
             parsed = configuration.parse_configuration(document["configuration"].encode())
             record = ImageRecord(
                 document["id"], document["configuration"], parsed, tuple(document["references"]),
-                tuple(document["digests"]), document["size"],
+                tuple(document["digests"]), document["size"], **_content_of(document),
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("image record %s cannot be read and is dropped: %s", path.name, error)
@@ -290,3 +383,14 @@ class ImageStore:
 
     def _path(self, identity: str) -> pathlib.Path:
         return self._folder / f"{identity.removeprefix('sha256:')}.json"
+
+
+def _content_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of an earlier version knows none of it: its image runs, and is pushed once it was pulled again."""
+    described = configuration.Descriptor
+    manifest = document.get("manifest")
+    return {
+        "manifest": described(**manifest) if manifest else None,
+        "blobs": tuple(described(**blob) for blob in document.get("blobs") or ()),
+        "targets": {name: described(**target) for name, target in (document.get("targets") or {}).items()},
+    }

@@ -74,6 +74,10 @@ class LayerStore:
         except (OSError, ValueError, KeyError):
             return 0
 
+    def disk_bytes(self) -> int:
+        """Of the content of all layers."""
+        return sum(self.size(f"sha256:{folder.name}") for folder in self._root.iterdir())
+
     @contextlib.contextmanager
     def keep(self, diff_ids: Collection[str]) -> Iterator[None]:
         """While inside, `collect` leaves these layers alone, although no image names them yet."""

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Callable
 
 from pinnace.kit import clock
 from pinnace.oci import configuration, content, images, references, registries, registry, transport
+from pinnace.oci import registry_errors as errors
 
 MAXIMUM_CONFIGURATION = 8 << 20
+MAXIMUM_COMPLAINT = 2000
 PARALLEL_DOWNLOADS = 4
 
 
@@ -15,36 +17,37 @@ class PullError(Exception):
     """The image could not be fetched. `is_permanent`: trying again will not help."""
 
     def __init__(self, message: str, *, is_permanent: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(errors.printable(message, MAXIMUM_COMPLAINT))
         self.is_permanent = is_permanent
 
 
 class Puller:
-    """`settings` and `carrier` as `registries` and `transport` say."""
+    """`settings` is asked at every pull; it and `carrier` are as `registries` and `transport` say."""
 
     def __init__(
         self,
         store: images.ImageStore,
-        blobs: content.ContentStore,
-        settings: registries.Registries,
+        settings: Callable[[], registries.Registries],
         carrier: transport.Transport,
         time: clock.Clock,
     ) -> None:
         self._store = store
-        self._blobs = blobs
         self._settings = settings
         self._carrier = carrier
         self._clock = time
         self._slots = asyncio.Semaphore(PARALLEL_DOWNLOADS)
 
-    async def pull(self, name: str, login: registries.Login) -> AsyncIterator[images.Step]:
-        """Steps as `docker pull` tells them; the last one has the status `Pull complete` and the full name. Raises PullError."""
+    async def pull(self, name: str, login: registries.Login, *, by_owner: bool = False) -> AsyncIterator[images.Step]:
+        """Steps as `docker pull` tells them; the last one has the status `Pull complete` and the full name. Raises PullError.
+
+        `by_owner`: not on behalf of a pod: servers of this machine may be asked, and content is fetched that running does not need.
+        """
         try:
             reference = references.parse(name)
         except references.InvalidReference as error:
             raise PullError(str(error), is_permanent=True) from error
         steps: asyncio.Queue[images.Step] = asyncio.Queue()
-        work = asyncio.create_task(self._pull(reference, login, steps.put_nowait))
+        work = asyncio.create_task(self._pull(reference, login, steps.put_nowait, by_owner))
         try:
             async for step in images.told(work, steps):
                 yield step
@@ -54,7 +57,7 @@ class Puller:
         except (registry.RegistryError, transport.TransportError, content.ContentError) as error:
             is_permanent = isinstance(error, registry.RegistryError) and error.is_permanent
             raise PullError(f"{reference}: {error}", is_permanent=is_permanent) from error
-        except configuration.ConfigurationError as error:
+        except (configuration.ConfigurationError, registries.SettingsError) as error:
             raise PullError(f"{reference}: {error}", is_permanent=True) from error
         finally:
             work.cancel()
@@ -63,9 +66,14 @@ class Puller:
         yield images.Step(str(reference), "Pull complete", record.size, record.size)
 
     async def _pull(
-        self, reference: references.Reference, login: registries.Login, tell: Callable[[images.Step], None]
+        self,
+        reference: references.Reference,
+        login: registries.Login,
+        tell: Callable[[images.Step], None],
+        by_owner: bool,
     ) -> images.ImageRecord:
-        client, found = await self._find(reference, login)
+        client, found = await self._find(reference, login, by_owner)
+        first = found
         digest = found.digest
         document = configuration.parse_document(found.data, "manifest")
         for _ in range(4):  # an index may hold an index
@@ -82,6 +90,7 @@ class Puller:
                 f"image has {len(manifest.layers)} layers, its configuration names {len(parsed.diff_ids)}"
             )
         layers = dict(zip(parsed.diff_ids, manifest.layers, strict=True))
+        blobs = self._store.content
 
         async def fetch(diff_id: str) -> images.LayerSource:
             return await self._download(client, layers[diff_id], diff_id, tell)
@@ -93,17 +102,33 @@ class Puller:
             status = "Already exists" if self._store.layers.has(diff_id) else "Pulling fs layer"
             tell(images.Step(_short(layer.digest), status, 0, layer.size))
         names = [] if reference.digest else [str(reference)]
-        record = await self._store.add(raw, fetch, names, [f"{reference.name}@{digest}"], on_progress)
-        for layer in layers.values():
-            self._blobs.remove(layer.digest)
-        return record
+        described = configuration.Descriptor
+        source = images.Source(
+            described(found.digest, len(found.data), found.media_type),
+            manifest.layers,
+            None if first is found else described(first.digest, len(first.data), first.media_type),
+        )
+        leased = [
+            manifest.configuration.digest,
+            found.digest,
+            first.digest,
+            *(layer.digest for layer in manifest.layers),
+        ]
+        with blobs.keep(leased):
+            for document_bytes in (raw, found.data, first.data):
+                await asyncio.to_thread(blobs.write, document_bytes)
+            if by_owner and self._store.keep_layer_blobs:
+                for diff_id, layer in layers.items():
+                    if self._store.layers.has(diff_id) and not blobs.has(layer.digest):
+                        await fetch(diff_id)
+            return await self._store.add(raw, fetch, names, [f"{reference.name}@{digest}"], on_progress, source)
 
     async def _find(
-        self, reference: references.Reference, login: registries.Login
+        self, reference: references.Reference, login: registries.Login, by_owner: bool
     ) -> tuple[registry.RegistryClient, registry.Fetched]:
         """The first endpoint that has the image. Raises RegistryError: of several failures the registry's own, which is the last."""
         failure: registry.RegistryError | None = None
-        endpoints = self._settings.endpoints(reference, login)
+        endpoints = self._settings().endpoints(reference, login, reach_everywhere=by_owner)
         for endpoint in endpoints:
             client = registry.RegistryClient(endpoint, self._carrier, self._clock)
             # Patience only with the last one: a mirror that fails, or HTTPS where HTTP is spoken, is simply passed over.
@@ -132,7 +157,7 @@ class Puller:
                 tell(images.Step(item, "Downloading", received, layer.size))
 
         async with self._slots:
-            path = await self._blobs.fetch(
+            path = await self._store.content.fetch(
                 layer.digest, layer.size, lambda offset: client.blob(layer.digest, offset), on_progress
             )
         tell(images.Step(item, "Download complete", layer.size, layer.size))

@@ -7,12 +7,14 @@ import ipaddress
 import json
 import pathlib
 import re
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from pinnace.kernel import process
+from pinnace.oci import reach as reaches
 from pinnace.oci import references, transport
 
 DOCKER_HUB_HOST = "registry-1.docker.io"
@@ -47,6 +49,8 @@ class Endpoint:
     tls: transport.TlsSettings
     namespace: str = ""
     """For a mirror: the registry it stands for."""
+    reach: reaches.Reach = reaches.PUBLIC
+    """Where its redirects and token servers may lead."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,20 +70,35 @@ class Registries:
     mirrors: Mapping[str, Mirror] = dataclasses.field(default_factory=dict)
     hosts: Mapping[str, HostSettings] = dataclasses.field(default_factory=dict)
 
-    def endpoints(self, reference: references.Reference, login: Login) -> tuple[Endpoint, ...]:
-        """Where to ask, in this order: mirrors, then the registry itself. `login`: what the caller brought; it wins there."""
+    def endpoints(
+        self, reference: references.Reference, login: Login, *, reach_everywhere: bool = False
+    ) -> tuple[Endpoint, ...]:
+        """Where to ask, in this order: mirrors, then the registry itself. `login`: what the caller brought; it wins there.
+
+        Unless `reach_everywhere`, servers on this machine are asked only where these settings name them (`reach`)."""
         result = []
+        reach = reaches.EVERYWHERE if reach_everywhere else self.reach()
         mirror = self.mirrors.get(reference.domain) or self.mirrors.get("*")
         if mirror is not None:
             for url in mirror.endpoints:
                 settings = self._host(_host_of(url))
                 repository = _rewritten(reference.path, mirror.rewrite)
-                result.append(Endpoint(url.rstrip("/"), repository, settings.login, settings.tls, reference.domain))
+                result.append(
+                    Endpoint(url.rstrip("/"), repository, settings.login, settings.tls, reference.domain, reach)
+                )
         settings = self._host(reference.domain)
         chosen = settings.login if login.is_empty else login
         for url in default_urls(reference.domain):
-            result.append(Endpoint(url, reference.path, chosen, settings.tls))  # noqa: PERF401
+            result.append(Endpoint(url, reference.path, chosen, settings.tls, reach=reach))  # noqa: PERF401
         return tuple(result)
+
+    def reach(self) -> reaches.Reach:
+        """Everything but this machine itself, and of that what is named here: as a mirror, its endpoint or a host with settings."""
+        urls = [url for mirror in self.mirrors.values() for url in mirror.endpoints]
+        urls += [
+            f"{scheme}://{name}" for name in (*self.mirrors, *self.hosts) if name != "*" for scheme in ("http", "https")
+        ]
+        return reaches.Reach(hosts=frozenset(_host_and_port(url) for url in urls))
 
     def _host(self, host: str) -> HostSettings:
         return self.hosts.get(host) or self.hosts.get("*") or HostSettings()
@@ -225,6 +244,12 @@ def _rewritten(repository: str, rules: Mapping[str, str]) -> str:
             # The replacement names groups as Go does: $1.
             return re.sub(pattern, re.sub(r"\$(\d+)", r"\\\1", replacement), repository)
     return repository
+
+
+def _host_and_port(url: str) -> str:
+    """`host:port`, the port being the scheme's where none is said. Raises ValueError."""
+    parts = urllib.parse.urlsplit(url)
+    return f"{(parts.hostname or '').lower()}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def _host_of(url: str) -> str:

@@ -194,7 +194,9 @@ def _entry(header: bytes, pax: Mapping[str, bytes], name: bytes, link: bytes) ->
     if b"\0" in name or b"\0" in link:
         raise TarError("a name holds a NUL byte")
     if max(len(name), len(link)) > MAXIMUM_PATH:
-        raise TarError(f"a name of {max(len(name), len(link))} bytes, at most {MAXIMUM_PATH} are possible: {_text(name[:100])!r}")
+        raise TarError(
+            f"a name of {max(len(name), len(link))} bytes, at most {MAXIMUM_PATH} are possible: {_text(name[:100])!r}"
+        )
     if kind is Kind.FILE and name.endswith(b"/"):
         kind = Kind.DIRECTORY
     size = _pax_integer(pax, "size", header[124:136])

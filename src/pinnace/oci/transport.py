@@ -4,9 +4,15 @@ import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
+from pinnace.oci import reach as reaches
+
 
 class TransportError(Exception):
     """No answer: name not found, connection refused or cut, TLS failed. Another try may help."""
+
+
+class Forbidden(TransportError):
+    """The address is out of the caller's reach (see `reach`): another try will not help."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,8 +55,10 @@ class Transport(Protocol):
         url: str,
         *,
         headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
+        body: bytes | AsyncIterator[bytes] = b"",
         tls: TlsSettings = DEFAULT_TLS,
+        reach: reaches.Reach = reaches.PUBLIC,
     ) -> Response:
-        """Follows redirects, keeping credentials from other hosts. Raises TransportError."""
+        """Follows redirects (of requests without a body), keeping credentials from other hosts, and none out of `reach`. A body that
+        comes in pieces needs a Content-Length among the headers. Raises TransportError."""
         ...

@@ -6,6 +6,7 @@ that busybox has and the fake understands.
 
 import asyncio
 import dataclasses
+import json
 import pathlib
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -424,6 +425,38 @@ async def bad_archives_are_permanent_errors(harness: Harness) -> None:
     await _expect(interface.ImageError, _drain(harness, path))
 
 
+async def images_are_saved_as_they_are_loaded(harness: Harness) -> None:
+    """What save writes load reads, to the same image; what is not there is not saved, nor told about."""
+    images = harness.engine.images
+    async for _ in images.load(harness.archive):
+        pass
+    identity = (await images.get("archived:1")).id
+    saved = harness.archive.with_name("saved.tar")
+    saved.write_bytes(b"".join([piece async for piece in images.save(["archived:1"])]))
+    await images.remove("archived:1")
+    async for _ in images.load(saved):
+        pass
+    assert (await images.get("archived:1")).id == identity
+    assert json.loads(await images.configuration("archived:1"))["config"]
+    await _expect(interface.NoSuchObject, images.configuration("no/such:1"))
+    await _expect(interface.NoSuchObject, anext(aiter(images.save(["no/such:1"]))))
+    await images.remove("archived:1")
+
+
+async def prune_takes_what_nothing_uses(harness: Harness) -> None:
+    """Named images stay unless everything is asked for; those of containers stay in any case."""
+    images = harness.engine.images
+    async for _ in images.load(harness.archive):
+        pass
+    await harness.engine.create(interface.ContainerSpec(name="user", image=harness.image))
+    await images.prune()
+    await images.get("archived:1")
+    pruned = await images.prune(everything=True)
+    assert "docker.io/library/archived:1" in pruned.deleted
+    await _expect(interface.NoSuchObject, images.get("archived:1"))
+    await images.get(harness.image)
+
+
 async def used_images_stay(harness: Harness) -> None:
     """An image that a container uses is removed by force alone."""
     await harness.engine.create(harness.spec("user", "exit 0"))
@@ -524,6 +557,8 @@ CHECKS: Sequence[Callable[[Harness], Awaitable[None]]] = (
     limits_change_while_it_runs,
     processes_of_another_container_are_joined,
     images_load_tag_and_go,
+    images_are_saved_as_they_are_loaded,
+    prune_takes_what_nothing_uses,
     bad_archives_are_permanent_errors,
     used_images_stay,
     mounted_images_stay,

@@ -447,7 +447,7 @@ class FakeImages:
         raise interface.NoSuchObject(f"no such image: {reference}")
 
     async def pull(
-        self, reference: str, credentials: interface.Credentials | None = None
+        self, reference: str, credentials: interface.Credentials | None = None, *, by_owner: bool = False
     ) -> AsyncIterator[interface.Progress]:
         self._host.fail_if_told("pull", reference)
         name = full_reference(reference)
@@ -457,6 +457,25 @@ class FakeImages:
             raise interface.ImageError(f"manifest for {name} not found: manifest unknown", is_permanent=True)
         self._host.images[name] = image
         yield interface.Progress(name, "Pull complete", image.size, image.size)
+
+    async def push(
+        self, reference: str, credentials: interface.Credentials | None = None
+    ) -> AsyncIterator[interface.Progress]:
+        self._host.fail_if_told("push", reference)
+        image = self._find(reference)
+        name = full_reference(reference)
+        self._host.remote_images[name] = image
+        yield interface.Progress(f"{name}@{image.id}", "Pushed")
+
+    async def save(self, names: Sequence[str]) -> AsyncIterator[bytes]:
+        """As `load` reads it."""
+        found = [name for reference in names for name in self._find(reference).references]
+        yield json.dumps(found).encode()
+
+    async def configuration(self, reference: str) -> bytes:
+        image = self._find(reference)
+        settings = {"Cmd": list(image.command), "Entrypoint": list(image.entrypoint), "Env": list(image.environment)}
+        return json.dumps({"os": "linux", "config": settings, "rootfs": {"type": "layers", "diff_ids": []}}).encode()
 
     async def load(self, archive: pathlib.Path) -> AsyncIterator[interface.Progress]:
         """The archive of a fake is a JSON list of names."""
@@ -491,6 +510,17 @@ class FakeImages:
         for other in left:
             self._host.images[other] = dataclasses.replace(image, references=left)
         return names if left else [*names, image.id]
+
+    async def prune(self, *, everything: bool = False) -> interface.Pruned:
+        used = {container.image_id for container in self._host.containers.values()}
+        used |= {shown for target, shown in self._host.image_mounts.items() if target.exists()}
+        gone = {image.id: image for image in self._host.images.values() if everything and image.id not in used}
+        deleted = []
+        for image in gone.values():
+            for name in image.references:
+                self._host.images.pop(name, None)
+            deleted += [*image.references, image.id]
+        return interface.Pruned(tuple(deleted), sum(image.size for image in gone.values()))
 
     async def mount(self, reference: str, target: pathlib.Path) -> None:
         """A folder; it counts as mounted as long as it is there."""

@@ -11,6 +11,7 @@ end, closed, or used in `async with`; one that was read to its end gives its con
 import asyncio
 import dataclasses
 import os
+import socket
 import ssl
 import urllib.parse
 import weakref
@@ -20,6 +21,7 @@ from typing import Any
 from pinnace.web import bodies, client_connection, duplex, messages, origin, tls, wire
 
 ConnectError = origin.ConnectError
+Forbidden = origin.Forbidden
 TimedOut = origin.TimedOut
 Headers = client_connection.Headers
 
@@ -40,6 +42,9 @@ class Settings:
     """Connections per origin that are being made at the same time."""
     head_bytes: int = 256 * 1024
     """Of an answer's header."""
+    permits: Callable[[str, int, str], bool] | None = None
+    """(host, port, address) -> whether to connect; asked with every address that the name has, before anything is sent, and with the
+    host's own name where a proxy looks it up. Redirects are asked like first requests."""
     use_environment: bool = False
     """Honour HTTP_PROXY, HTTPS_PROXY and NO_PROXY: for registries, never within a cluster."""
 
@@ -255,8 +260,51 @@ class HttpClient:
         if destination.scheme == "unix":
             return (await loop.create_unix_connection(make, destination.host))[1]
         context = self._tls_context() if destination.scheme == "https" else None
+        if self._settings.permits is not None:
+            return await self._dial_permitted(destination, proxy, make, context, self._settings.permits)
         if proxy is None:
             return (await loop.create_connection(make, destination.host, destination.port, ssl=context))[1]
+        return await self._dial_proxy(destination, proxy, make, context)
+
+    async def _dial_permitted(
+        self,
+        destination: origin.Origin,
+        proxy: origin.Proxy | None,
+        make: _Make,
+        context: ssl.SSLContext | None,
+        permits: Callable[[str, int, str], bool],
+    ) -> client_connection.ClientConnection:
+        """Looks the name up itself and connects to what it found: between a check and a second look-up the answer may change."""
+        host, port = destination.host, destination.port
+        loop = asyncio.get_running_loop()
+        if proxy is not None and not permits(host, port, host):
+            raise Forbidden(str(destination), host)
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError:
+            # Behind a proxy names need not resolve here.
+            if proxy is not None:
+                return await self._dial_proxy(destination, proxy, make, context)
+            raise
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        for address in addresses:
+            if not permits(host, port, address):
+                raise Forbidden(str(destination), address)
+        if proxy is not None:
+            return await self._dial_proxy(destination, proxy, make, context)
+        name = host if context is not None else None
+        failure: OSError | None = None
+        for address in addresses:
+            try:
+                return (await loop.create_connection(make, address, port, ssl=context, server_hostname=name))[1]
+            except OSError as error:
+                failure = error
+        raise failure or OSError(f"{host} has no address")
+
+    async def _dial_proxy(
+        self, destination: origin.Origin, proxy: origin.Proxy, make: _Make, context: ssl.SSLContext | None
+    ) -> client_connection.ClientConnection:
+        loop = asyncio.get_running_loop()
         outer = self._tls_context() if proxy.origin.scheme == "https" else None
         if context is None:
             return (await loop.create_connection(make, proxy.origin.host, proxy.origin.port, ssl=outer))[1]

@@ -24,6 +24,14 @@ class TimedOut(ConnectError):
     """No answer within the caller's time."""
 
 
+class Forbidden(ConnectError):
+    """The address is one that the caller's settings do not permit; nothing was sent."""
+
+    def __init__(self, address: str, resolved: str) -> None:
+        super().__init__(address, f"connections to {resolved} are not permitted")
+        self.resolved = resolved
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
     """What a connection leads to."""

@@ -16,7 +16,7 @@ import pytest
 
 from pinnace.engine import carrier
 from pinnace.kit import clock
-from pinnace.oci import configuration, content, images, pull, registries
+from pinnace.oci import configuration, images, pull, push, registries
 from pinnace.testing import images as archives
 from pinnace.web import messages, server
 
@@ -123,14 +123,18 @@ class Client:
     def __init__(self, folder: pathlib.Path, settings: registries.Registries) -> None:
         self.store = images.ImageStore(folder)
         self.store.open()
-        blobs = content.ContentStore(folder)
-        blobs.open(drop_older_than_ns=0)
         self.folder = folder
         self.carrier = carrier.Carrier()
-        self.puller = pull.Puller(self.store, blobs, settings, self.carrier, clock.SystemClock())
+        self.puller = pull.Puller(self.store, lambda: settings, self.carrier, clock.SystemClock())
+        self.pusher = push.Pusher(self.store, lambda: settings, self.carrier, clock.SystemClock())
 
-    async def pull(self, name: str, login: registries.Login | None = None) -> list[images.Step]:
-        return [step async for step in self.puller.pull(name, login or registries.Login())]
+    async def pull(
+        self, name: str, login: registries.Login | None = None, *, by_owner: bool = True
+    ) -> list[images.Step]:
+        return [step async for step in self.puller.pull(name, login or registries.Login(), by_owner=by_owner)]
+
+    async def push(self, name: str, login: registries.Login | None = None) -> list[images.Step]:
+        return [step async for step in self.pusher.push(name, login or registries.Login())]
 
 
 def run(
@@ -158,7 +162,7 @@ TOP = archives.layer({"etc/top": archives.File(b"top"), "etc/.wh.gone": archives
 
 @pytest.mark.parametrize("index", [False, True])
 def test_pulls_and_unpacks(tmp_path: pathlib.Path, index: bool) -> None:
-    """By tag, also through an index; the image is found by name, digest and id; its layers are on disk, its blobs gone."""
+    """By tag, also through an index; the image is found by name, digest and id; its layers are on disk, its blobs kept."""
 
     async def test(registry: Registry, client: Client, host: str) -> None:
         identity = registry.add("a/b:1", [BASE, TOP], index=index)
@@ -169,7 +173,8 @@ def test_pulls_and_unpacks(tmp_path: pathlib.Path, index: bool) -> None:
         assert client.store.find(record.digests[0]).id == identity
         top = client.store.layers.directory(record.parsed.diff_ids[1])
         assert (top / "etc/top").read_bytes() == b"top"
-        assert list((client.folder / "blobs").iterdir()) == []
+        for blob in registry.blobs:
+            assert client.store.content.path(blob).read_bytes() == registry.blobs[blob]
         registry.requests.clear()
         await client.pull(f"{host}/a/b:1")
         layers = record.parsed.diff_ids
@@ -261,6 +266,7 @@ def test_lies_are_found(tmp_path: pathlib.Path, lie: str) -> None:
             registry.manifests["a/b/manifests/1"] = (configuration.MANIFEST_TYPES[0], manifest)
         with pytest.raises(pull.PullError):
             await client.pull(f"{host}/a/b:1")
+        client.store.collect(())
         assert client.store.list() == ()
         assert list((client.folder / "layers").iterdir()) == []
 
