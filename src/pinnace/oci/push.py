@@ -125,7 +125,8 @@ class Pusher:
         for endpoint in own:
             client = registry.RegistryClient(endpoint, self._carrier, self._clock, "pull,push")
             try:
-                await registry_upload.has_manifest(client, reference.tag)
+                # Patience only with the last one: HTTPS where HTTP is spoken is simply passed over.
+                await registry_upload.has_manifest(client, reference.tag, registry.TRIES if endpoint is own[-1] else 1)
             except registry.RegistryError as error:
                 if error.is_permanent:
                     raise

@@ -1,7 +1,6 @@
 """What a registry client says when a registry refuses. Everything quoted is the registry's own error document, cut and made printable:
 whoever reads a pod's status must not read there what some other server answered to the node."""
 
-import http
 import json
 from typing import Any
 
@@ -9,6 +8,11 @@ from pinnace.oci import registries, transport
 
 MAXIMUM_ERROR_BODY = 64 << 10
 MAXIMUM_QUOTE = 300
+_MEANINGS = {
+    400: "bad request", 401: "unauthorized", 403: "forbidden", 404: "not found", 405: "method not allowed",
+    413: "content too large", 429: "too many requests", 500: "internal server error", 501: "not implemented",
+    502: "bad gateway", 503: "service unavailable", 504: "gateway timeout",
+}  # fmt: skip
 
 
 class RegistryError(Exception):
@@ -53,10 +57,7 @@ def refusal(endpoint: registries.Endpoint, path: str, status: int, text: str, ac
 
 
 def _meaning(status: int) -> str:
-    try:
-        return http.HTTPStatus(status).phrase.lower()
-    except ValueError:
-        return f"status {status}"
+    return _MEANINGS.get(status, f"status {status}")
 
 
 def _string(value: Any) -> str:

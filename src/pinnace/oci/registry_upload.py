@@ -21,10 +21,12 @@ async def has_blob(client: registry.RegistryClient, digest: str) -> bool:
     return (await _drained(await client.ask("HEAD", f"blobs/{digest}", (200, 404)))).status == 200
 
 
-async def has_manifest(client: registry.RegistryClient, version: str) -> bool:
+async def has_manifest(client: registry.RegistryClient, version: str, tries: int = registry.TRIES) -> bool:
     """Raises RegistryError."""
     accept = (("Accept", registry.ACCEPT),)
-    return (await _drained(await client.ask("HEAD", f"manifests/{version}", (200, 404), accept))).status == 200
+    return (
+        await _drained(await client.ask("HEAD", f"manifests/{version}", (200, 404), accept, tries=tries))
+    ).status == 200
 
 
 async def put_manifest(client: registry.RegistryClient, version: str, data: bytes, media_type: str) -> None:
