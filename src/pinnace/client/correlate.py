@@ -6,6 +6,7 @@ Pure but for its memory; the limits are those of client-go's correlator (tools/r
 import collections
 import dataclasses
 import datetime
+import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,7 +24,9 @@ WRITTEN_SECONDS = 3600.0
 COMBINED = "(combined from similar events): "
 
 Event = dict[str, Any]
-Key = tuple[Any, ...]
+Key = bytes
+"""A digest: what is remembered of an event is as small for the longest messages and names."""
+KEY_BYTES = 16
 T = TypeVar("T")
 
 
@@ -48,7 +51,7 @@ class _Written:
 
 @dataclasses.dataclass(slots=True)
 class _Similar:
-    messages: set[str]
+    messages: set[Key]
     last: float
 
 
@@ -71,12 +74,12 @@ class Correlator:
     def observe(self, event: Event, moment: float) -> Write | None:
         """`moment` in monotonic seconds. None: one source writes too much about one object, drop it."""
         self._forget(moment)
-        similar_key = _similar_key(event)
-        key: Key = (*similar_key, event["message"])
-        if self._is_one_too_many(similar_key, event["message"], moment):
+        similar_key = _digest(_similar_parts(event))
+        key = _digest((*_similar_parts(event), event["message"]))
+        if self._is_one_too_many(similar_key, key, moment):
             key = similar_key
             event = {**event, "message": COMBINED + event["message"]}
-        if not self._may_write(_object_key(event), moment):
+        if not self._may_write(_digest(_object_parts(event)), moment):
             return None
         earlier = self._written.get(key)
         if earlier is not None:
@@ -97,7 +100,7 @@ class Correlator:
         _forget(self._similar, lambda similar: moment - similar.last > SIMILAR_SECONDS)
         _forget(self._buckets, lambda bucket: bucket.at(moment) >= BURST)
 
-    def _is_one_too_many(self, key: Key, message: str, moment: float) -> bool:
+    def _is_one_too_many(self, key: Key, message: Key, moment: float) -> bool:
         similar = self._similar.get(key)
         if similar is None or moment - similar.last > SIMILAR_SECONDS:
             similar = _Similar(set(), moment)
@@ -165,7 +168,11 @@ def make_event(
     }
 
 
-def _object_key(event: Event) -> Key:
+def _digest(parts: tuple[Any, ...]) -> Key:
+    return hashlib.blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+def _object_parts(event: Event) -> tuple[Any, ...]:
     involved, source = event["involvedObject"], event["source"]
     return (
         source["component"],
@@ -174,8 +181,8 @@ def _object_key(event: Event) -> Key:
     )
 
 
-def _similar_key(event: Event) -> Key:
-    return (*_object_key(event), event["involvedObject"].get("fieldPath"), event["type"], event["reason"])
+def _similar_parts(event: Event) -> tuple[Any, ...]:
+    return (*_object_parts(event), event["involvedObject"].get("fieldPath"), event["type"], event["reason"])
 
 
 def _remember(cache: collections.OrderedDict[Key, Any], key: Key, value: Any) -> None:

@@ -1,10 +1,10 @@
 """The verbs stop, kill and wait."""
 
-import asyncio
 import signal
 
 from pinnace.engine import interface, machine
 from pinnace.kernel import pidfd
+from pinnace.kit import waiting
 
 
 async def stop(here: machine.Machine, container_id: str, timeout: float) -> interface.Container:
@@ -12,20 +12,12 @@ async def stop(here: machine.Machine, container_id: str, timeout: float) -> inte
     if not record.status.is_alive:
         return record.container()
     live = here.live(record.id)
-    died = asyncio.ensure_future(live.died.wait())
-    try:
-        if timeout > 0:
-            _send(live, signal_number(record.stop_signal))
-            patience = asyncio.ensure_future(here.clock.sleep(timeout))
-            try:
-                await asyncio.wait({died, patience}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                patience.cancel()
-        if not died.done():
-            _send(live, signal.SIGKILL)
-        await died
-    finally:
-        died.cancel()
+    if timeout > 0:
+        _send(live, signal_number(record.stop_signal))
+        await waiting.wait_event(live.died, here.clock, timeout)
+    if not live.died.is_set():
+        _send(live, signal.SIGKILL)
+    await live.died.wait()
     return here.containers.get(record.id, record).container()
 
 

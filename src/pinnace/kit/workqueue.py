@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from pinnace.kit import backoff, clock
+from pinnace.kit import backoff, clock, waiting
 
 K = TypeVar("K", bound=Hashable)
 
@@ -98,13 +98,5 @@ class WorkQueue(Generic[K]):
                 self.add(key)
 
     async def _wait_changed_or_due(self) -> None:
-        if not self._heap:
-            await self._changed.wait()
-            return
-        changed = asyncio.ensure_future(self._changed.wait())
-        due = asyncio.ensure_future(self._clock.sleep(self._heap[0][0] - self._clock.monotonic()))
-        try:
-            await asyncio.wait({changed, due}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            due.cancel()
+        due = self._heap[0][0] - self._clock.monotonic() if self._heap else None
+        await waiting.wait_event(self._changed, self._clock, due)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from pinnace.api import resources, selectors
 from pinnace.client import client, events, informer, informers
-from pinnace.kit import clock, tasks
+from pinnace.kit import clock, tasks, waiting
 from pinnace.scheduler import bind, decide, defaults, feed, framework, pods, preemption, queue, snapshot, volumes
 
 log = logging.getLogger(__name__)
@@ -126,16 +126,8 @@ class Scheduler:
 
     async def _wait_changed_or_due(self) -> None:
         due = self.queue.next_due()
-        if due is None:
-            await self._changed.wait()
-            return
-        changed = asyncio.ensure_future(self._changed.wait())
-        timer = asyncio.ensure_future(self._clock.sleep(due - self._clock.monotonic()))
-        try:
-            await asyncio.wait({changed, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            timer.cancel()
+        left = None if due is None else due - self._clock.monotonic()
+        await waiting.wait_event(self._changed, self._clock, left)
 
     def _schedule(self, pod: pods.Pod) -> None:
         promised = [other for other in self._feed.nominated.values() if other.demand.priority >= pod.demand.priority]

@@ -3,6 +3,7 @@
 import re
 
 from pinnace.apiserver.endpoints import metrics
+from pinnace.kit import metrics as text_format
 from pinnace.testing import api_server
 
 # A line of the text format: a comment, or a name with labels whose values are escaped, and a number.
@@ -64,4 +65,4 @@ def test_even_installed_words_are_bounded_and_escaped() -> None:
     lines = counters.expose().decode().splitlines()
     assert sum(line.startswith("apiserver_request_total{") for line in lines) == metrics.MOST_SERIES + 1
     assert 'apiserver_request_total{code="200",group="",resource="other",subresource="",verb="OTHER"} 501' in lines
-    assert metrics.escape('a"b\\c\nd') == 'a\\"b\\\\c\\nd'
+    assert text_format.escape('a"b\\c\nd') == 'a\\"b\\\\c\\nd'

@@ -1,6 +1,8 @@
 """What becomes of recorded events: written as upstream writes them, counted, combined, limited."""
 
 import asyncio
+import datetime
+import tracemalloc
 from typing import Any
 
 from pinnace.client import client, correlate, events, transport
@@ -141,3 +143,30 @@ def test_what_is_over_is_forgotten_and_what_matters_is_not() -> None:
     assert (repeated.is_repeat, repeated.event["count"]) == (True, 2)
     observe("last", 3700.0)
     assert sizes()[0] == 3
+
+
+def test_what_is_remembered_of_events_is_small_however_long_they_are() -> None:
+    correlator = correlate.Correlator()
+
+    def observe(number: int) -> None:
+        regarding = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"p{number}", "namespace": "n", "uid": f"{number}"},
+        }
+        now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        event = correlate.make_event(
+            regarding, "Normal", "Long", f"{number}" * 20_000, field_path="f" * 1000, component="c", host="h", now=now,
+            name_suffix=number,
+        )  # fmt: skip
+        assert correlator.observe(event, float(number) / 1000) is not None
+
+    observe(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, 501):
+            observe(number)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 500 * 2048

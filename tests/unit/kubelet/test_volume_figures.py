@@ -35,9 +35,9 @@ def test_claims_and_volumes_in_memory_tell_what_their_file_system_tells(tmp_path
 
 def test_a_claim_that_several_pods_use_has_one_sample() -> None:
     use = volume_stats.VolumeUse("uid", "ns", "v", "c", 1, 10, 9, 100, 60)
-    text = volume_stats.metrics([use, use])
+    text = volume_stats.exposed([use, use])
     assert text.count("kubelet_volume_stats_used_bytes{") == 1
     labels = '{namespace="ns",persistentvolumeclaim="c"}'
     assert f"\nkubelet_volume_stats_used_bytes{labels} 9\n" in text
     assert f"\nkubelet_volume_stats_inodes_used{labels} 40\n" in text
-    assert volume_stats.metrics([]) == ""
+    assert volume_stats.exposed([]) == ""

@@ -8,6 +8,7 @@ from pinnace.api import errors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.endpoints import metrics
 from pinnace.apiserver.http import negotiate, respond
+from pinnace.kit import metrics as text_format
 from pinnace.web import messages
 
 Check = Callable[[], str]
@@ -83,5 +84,5 @@ class Exposition:
         self._counters = counters
 
     async def metrics(self, _: contexts.Context) -> messages.Answer:
-        headers = (("Content-Type", "text/plain; version=0.0.4; charset=utf-8"), ("Cache-Control", "no-cache, private"))
+        headers = (("Content-Type", text_format.CONTENT_TYPE), ("Cache-Control", "no-cache, private"))
         return messages.Response(200, headers, self._counters.expose())

@@ -6,6 +6,8 @@ custom kinds come and go.
 
 from collections.abc import Callable
 
+from pinnace.kit import metrics
+
 _BUCKETS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60)
 
 MOST_SERIES = 10_000
@@ -42,31 +44,37 @@ class Metrics:
         self.observe(OTHER, "", OTHER, "", code, seconds)
 
     def expose(self) -> bytes:
-        lines = [
-            "# HELP apiserver_request_total Requests by verb, group, resource, subresource and HTTP response code.",
-            "# TYPE apiserver_request_total counter",
-        ]
-        for (verb, group, resource, subresource, code), count in sorted(self._requests.items()):
-            labels = _labels(code=str(code), group=group, resource=resource, subresource=subresource, verb=verb.upper())
-            lines.append(f"apiserver_request_total{{{labels}}} {count}")
-        lines += [
-            "# HELP apiserver_request_duration_seconds Response latency by verb, group and resource.",
-            "# TYPE apiserver_request_duration_seconds histogram",
-        ]
-        for (verb, group, resource), counts in sorted(self._durations.items()):
-            lines += _histogram(_labels(group=group, resource=resource, verb=verb.upper()), counts)
+        text = metrics.Text()
+        text.family(
+            "apiserver_request_total",
+            "counter",
+            "Requests by verb, group, resource, subresource and HTTP response code.",
+            (
+                (
+                    {
+                        "code": str(code),
+                        "group": group,
+                        "resource": resource,
+                        "subresource": part,
+                        "verb": verb.upper(),
+                    },
+                    count,
+                )
+                for (verb, group, resource, part, code), count in sorted(self._requests.items())
+            ),
+        )
+        text.histogram(
+            "apiserver_request_duration_seconds",
+            "Response latency by verb, group and resource.",
+            _BUCKETS,
+            (
+                ({"group": group, "resource": resource, "verb": verb.upper()}, list(map(int, counts[:-1])), counts[-1])
+                for (verb, group, resource), counts in sorted(self._durations.items())
+            ),
+        )
         for name, (help_text, read) in sorted(self._gauges.items()):
-            lines += [f"# HELP {name} {help_text}", f"# TYPE {name} gauge", f"{name} {read():g}"]
-        return ("\n".join(lines) + "\n").encode()
-
-
-def _labels(**values: str) -> str:
-    return ",".join(f'{name}="{escape(value)}"' for name, value in values.items())
-
-
-def escape(value: str) -> str:
-    """`value` as a label's value: nothing in it ends the value or its line."""
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            text.family(name, "gauge", help_text, [(metrics.NO_LABELS, read())])
+        return text.render().encode()
 
 
 def _bucket(seconds: float) -> int:
@@ -74,19 +82,3 @@ def _bucket(seconds: float) -> int:
         if seconds <= limit:
             return position
     return len(_BUCKETS)
-
-
-def _histogram(labels: str, counts: list[float]) -> list[str]:
-    name = "apiserver_request_duration_seconds"
-    lines = []
-    total = 0
-    for limit, count in zip(_BUCKETS, counts, strict=False):
-        total += int(count)
-        lines.append(f'{name}_bucket{{{labels},le="{limit}"}} {total}')
-    total += int(counts[len(_BUCKETS)])
-    return [
-        *lines,
-        f'{name}_bucket{{{labels},le="+Inf"}} {total}',
-        f"{name}_sum{{{labels}}} {counts[-1]:.6f}",
-        f"{name}_count{{{labels}}} {total}",
-    ]

@@ -23,7 +23,7 @@ import orjson
 from pinnace.client import client
 from pinnace.engine import interface, log_files
 from pinnace.kernel import namespaces
-from pinnace.kit import clock
+from pinnace.kit import clock, metrics
 from pinnace.kubelet import agent
 from pinnace.kubelet.endpoint import (
     auth,
@@ -180,19 +180,25 @@ class Endpoint:
             text = stats.resource_metrics(await self._measure(), self._node_cpu(), self._kubelet.time.now())
 
         elif not rest:
-            running = [each for pod in self._kubelet.workers.values() for each in pod.live_containers()]
-            text = (
-                "# HELP kubelet_running_pods Number of pods that have a running pod sandbox\n"
-                "# TYPE kubelet_running_pods gauge\n"
-                f"kubelet_running_pods {sum(1 for pod in self._kubelet.workers.values() if pod.sandbox_id)}\n"
-                "# HELP kubelet_running_containers Number of containers currently running\n"
-                "# TYPE kubelet_running_containers gauge\n"
-                f'kubelet_running_containers{{container_state="running"}} {len(running)}\n'
+            running = sum(len(pod.live_containers()) for pod in self._kubelet.workers.values())
+            sandboxes = sum(1 for pod in self._kubelet.workers.values() if pod.sandbox_id)
+            own = metrics.Text()
+            own.family(
+                "kubelet_running_pods",
+                "gauge",
+                "Number of pods that have a running pod sandbox",
+                [(metrics.NO_LABELS, sandboxes)],
             )
-            text += volume_stats.metrics(await self._volumes())
+            own.family(
+                "kubelet_running_containers",
+                "gauge",
+                "Number of containers currently running",
+                [({"container_state": "running"}, running)],
+            )
+            text = own.render() + volume_stats.exposed(await self._volumes())
         else:
             raise Refused(404, "404 page not found\n")
-        return messages.Response(200, [("content-type", "text/plain; version=0.0.4; charset=utf-8")], text.encode())
+        return messages.Response(200, [("content-type", metrics.CONTENT_TYPE)], text.encode())
 
     async def _measure(self) -> list[stats.PodUse]:
         pods = [(each.pod, each.live_containers()) for each in self._kubelet.workers.values()]

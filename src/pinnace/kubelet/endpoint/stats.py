@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from pinnace.engine import interface
-from pinnace.kit import clock
+from pinnace.kit import clock, metrics
 from pinnace.kubelet import settings as settings_module
 from pinnace.kubelet.node import facts
 from pinnace.kubelet.pod import model, podspec
@@ -176,19 +176,16 @@ def _usage(stamp: str, cpu: int, nanocores: int | None, memory: int, working_set
 def resource_metrics(pods: Sequence[PodUse], cpu: NodeCpu, now: datetime.datetime) -> str:
     """Prometheus text, in the names of upstream's /metrics/resource."""
     stamp = int(now.timestamp() * 1000)
-    lines: list[str] = []
+    exposition = metrics.Text()
 
-    def family(name: str, kind: str, text: str, samples: Sequence[tuple[str, float]]) -> None:
-        if samples:
-            lines.append(f"# HELP {name} [STABLE] {text}")
-            lines.append(f"# TYPE {name} {kind}")
-            lines.extend(f"{name}{labels} {_number(value)} {stamp}" for labels, value in samples)
+    def family(name: str, kind: metrics.Kind, text: str, samples: Sequence[tuple[metrics.Labels, float]]) -> None:
+        exposition.family(name, kind, f"[STABLE] {text}", samples, stamp=stamp)
 
-    def container(pod: PodUse, use: ContainerUse) -> str:
-        return f'{{container="{use.name}",namespace="{podspec.namespace(pod.pod)}",pod="{podspec.name(pod.pod)}"}}'
+    def container(pod: PodUse, use: ContainerUse) -> metrics.Labels:
+        return {"container": use.name, **labels(pod)}
 
-    def labels(pod: PodUse) -> str:
-        return f'{{namespace="{podspec.namespace(pod.pod)}",pod="{podspec.name(pod.pod)}"}}'
+    def labels(pod: PodUse) -> metrics.Labels:
+        return {"namespace": podspec.namespace(pod.pod), "pod": podspec.name(pod.pod)}
 
     uses = [(pod, use) for pod in pods for use in pod.containers]
     family(
@@ -225,27 +222,23 @@ def resource_metrics(pods: Sequence[PodUse], cpu: NodeCpu, now: datetime.datetim
         "node_cpu_usage_seconds_total",
         "counter",
         "Cumulative cpu time consumed by the node in core-seconds",
-        [("", cpu.nanoseconds / 1e9)],
+        [(metrics.NO_LABELS, cpu.nanoseconds / 1e9)],
     )
     family(
         "node_memory_working_set_bytes",
         "gauge",
         "Current working set of the node in bytes",
-        [("", _node_working_set())],
+        [(metrics.NO_LABELS, _node_working_set())],
     )
     family(
         "resource_scrape_error",
         "gauge",
         "1 if there was an error while getting container metrics, 0 otherwise",
-        [("", 0)],
+        [(metrics.NO_LABELS, 0)],
     )
-    return "\n".join(lines) + "\n"
+    return exposition.render()
 
 
 def _node_working_set() -> int:
     memory = facts.memory_info()
     return memory.get("MemTotal", 0) - memory.get("MemAvailable", 0)
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(value)

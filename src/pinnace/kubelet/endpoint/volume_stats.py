@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from pinnace.kit import metrics
 from pinnace.kubelet.pod import podspec
 from pinnace.kubelet.volumes import interface, persistent
 
@@ -89,14 +90,14 @@ _FAMILIES: Sequence[tuple[str, str, Callable[[VolumeUse], int]]] = (
 )
 
 
-def metrics(uses: Iterable[VolumeUse]) -> str:
+def exposed(uses: Iterable[VolumeUse]) -> str:
     """Prometheus text: one sample for each claim, however many pods use it."""
     claims = {(use.namespace, use.claim): use for use in uses if use.claim}
-    lines = []
-    for name, text, value in _FAMILIES if claims else ():
-        lines += [f"# HELP kubelet_volume_stats_{name} [ALPHA] {text}", f"# TYPE kubelet_volume_stats_{name} gauge"]
-        lines += [
-            f'kubelet_volume_stats_{name}{{namespace="{namespace}",persistentvolumeclaim="{claim}"}} {value(use)}'
+    exposition = metrics.Text()
+    for name, text, value in _FAMILIES:
+        samples = [
+            ({"namespace": namespace, "persistentvolumeclaim": claim}, value(use))
             for (namespace, claim), use in sorted(claims.items())
         ]
-    return "".join(f"{line}\n" for line in lines)
+        exposition.family(f"kubelet_volume_stats_{name}", "gauge", f"[ALPHA] {text}", samples)
+    return exposition.render()

@@ -10,7 +10,7 @@ from pinnace.api import labels as api_labels
 from pinnace.api import resource_names, resources
 from pinnace.client import client, events
 from pinnace.engine import interface
-from pinnace.kit import backoff, clock
+from pinnace.kit import backoff, clock, waiting
 from pinnace.kubelet import settings as settings_module
 from pinnace.kubelet.node import facts
 from pinnace.kubelet.pod import dependencies, runtime_class
@@ -237,16 +237,7 @@ class NodeStatus:
         while True:
             self._changed.clear()
             await self.update_status()
-            await self._wait_changed()
-
-    async def _wait_changed(self) -> None:
-        changed = asyncio.ensure_future(self._changed.wait())
-        due = asyncio.ensure_future(self._clock.sleep(self._settings.status_seconds))
-        try:
-            await asyncio.wait({changed, due}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            due.cancel()
+            await waiting.wait_event(self._changed, self._clock, self._settings.status_seconds)
 
     async def update_status(self) -> None:
         """Write the status if it changed, or was not written for long."""

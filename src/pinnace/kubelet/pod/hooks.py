@@ -3,7 +3,7 @@
 import asyncio
 
 from pinnace.engine import interface
-from pinnace.kit import clock
+from pinnace.kit import clock, waiting
 from pinnace.kubelet.pod import checks, podspec
 
 POST_START_FAILED = "PostStartHook failed"
@@ -49,11 +49,9 @@ HTTP_SECONDS = 30.0
 
 async def wait_limited(time: clock.Clock, work: asyncio.Task[None], seconds: float) -> bool:
     """Wait for `work` at most `seconds`, then cancel it. Returns whether it ended; its own error is raised."""
-    patience = asyncio.ensure_future(time.sleep(seconds))
     try:
-        await asyncio.wait({work, patience}, return_when=asyncio.FIRST_COMPLETED)
+        await waiting.wait_ended(work, time, seconds)
     finally:
-        patience.cancel()
         if not work.done():
             work.cancel()
     if work.cancelled() or not work.done():

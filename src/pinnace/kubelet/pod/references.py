@@ -4,13 +4,12 @@ A node may read only what its pods refer to, so each object is watched by its ow
 """
 
 import asyncio
-import contextlib
 import dataclasses
 from collections.abc import Callable
 
 from pinnace.api import resources
 from pinnace.client import client, informer
-from pinnace.kit import clock, tasks
+from pinnace.kit import clock, tasks, waiting
 from pinnace.kubelet.pod import environment, podspec
 
 RESOURCES = {"configmap": resources.CONFIG_MAPS, "secret": resources.SECRETS}
@@ -112,13 +111,9 @@ class References:
         if watched.source.is_synced:
             return
         synced = asyncio.ensure_future(watched.source.wait_synced())
-        patience = asyncio.ensure_future(self._clock.sleep(SYNC_SECONDS))
         try:
-            await asyncio.wait({synced, patience}, return_when=asyncio.FIRST_COMPLETED)
+            await waiting.wait_ended(synced, self._clock, SYNC_SECONDS)
         finally:
-            for waiter in (synced, patience):
-                waiter.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await waiter
+            synced.cancel()
         if not watched.source.is_synced:
             raise NotSynced(f"failed to sync {key[1].kind} cache: timed out waiting for the condition")

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 
 from pinnace.engine import interface
+from pinnace.kit import waiting
 from pinnace.kubelet.pod import (
     attempts,
     backoffs,
@@ -242,16 +243,8 @@ class PodWorker:
         return self._state.memory(self._attempts.keys, self._attempts.retry_at)
 
     async def _wait(self, wake_at: float | None) -> None:
-        if wake_at is None:
-            await self._wake.wait()
-            return
-        woken = asyncio.ensure_future(self._wake.wait())
-        due = asyncio.ensure_future(self._shared.time.sleep(max(0.0, wake_at - self._shared.time.monotonic())))
-        try:
-            await asyncio.wait({woken, due}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            woken.cancel()
-            due.cancel()
+        left = None if wake_at is None else wake_at - self._shared.time.monotonic()
+        await waiting.wait_event(self._wake, self._shared.time, left)
 
     async def _finish(self) -> None:
         if self.exists and podspec.is_being_deleted(self.pod):
@@ -345,12 +338,12 @@ class PodWorker:
 
     def _announce(self, plan: decide.Plan, observed: model.Observed) -> None:
         """Back-off is told once for every wait."""
-        for name, waiting in plan.waiting.items():
+        for name, waits in plan.waiting.items():
             latest = observed.latest(name)
             image = self._state.images.get(name)
-            if waiting.reason == "CrashLoopBackOff" and latest is not None:
+            if waits.reason == "CrashLoopBackOff" and latest is not None:
                 self._announce_restart(name, latest.id)
-            elif waiting.reason == "ImagePullBackOff" and isinstance(image, model.ImageFailed):
+            elif waits.reason == "ImagePullBackOff" and isinstance(image, model.ImageFailed):
                 self._announce_pull(name, image)
 
     def _announce_restart(self, name: str, container_id: str) -> None:
