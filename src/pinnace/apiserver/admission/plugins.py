@@ -106,27 +106,39 @@ def build(
     return chain.Chain(
         (
             register("NamespaceLifecycle", _CREATE | _DELETE, None, _ANY_PART, lifecycle, lifecycle),
-            register("NodeRestriction", _ALL, _NODES_OWN, _ANY_PART, restriction, restriction),
-            register("LimitRanger", _CREATE, _PODS | _CLAIMS, mutator=limits, validator=limits),
+            register("NodeRestriction", _ALL, _NODES_OWN, _ANY_PART, restriction, restriction, is_reinvoked=True),
+            register("LimitRanger", _CREATE, _PODS | _CLAIMS, mutator=limits, validator=limits, is_reinvoked=True),
             register("LimitRanger", _UPDATE, _PODS, _RESIZE, validator=limits),
             register("LimitRanger", _UPDATE, _CLAIMS, validator=limits),
-            register("ServiceAccount", _CREATE, _PODS, mutator=accounts),
-            register("TaintNodesByCondition", _CREATE, _NODES, mutator=nodes.TaintNodesByCondition()),
-            register("Priority", _WRITES, _PRIORITY, mutator=priorities, validator=priorities),
-            register("DefaultTolerationSeconds", _WRITES, _PODS, mutator=tolerations),
-            register("DefaultStorageClass", _CREATE, _CLAIMS, mutator=storage.DefaultStorageClass(stored)),
-            register("DefaultIngressClass", _CREATE, _INGRESSES, mutator=ingress.DefaultIngressClass(stored)),
+            register("ServiceAccount", _CREATE, _PODS, mutator=accounts, is_reinvoked=True),
+            register(
+                "TaintNodesByCondition", _CREATE, _NODES, mutator=nodes.TaintNodesByCondition(), is_reinvoked=True
+            ),
+            register("Priority", _WRITES, _PRIORITY, mutator=priorities, validator=priorities, is_reinvoked=True),
+            register("DefaultTolerationSeconds", _WRITES, _PODS, mutator=tolerations, is_reinvoked=True),
+            register(
+                "DefaultStorageClass", _CREATE, _CLAIMS, mutator=storage.DefaultStorageClass(stored), is_reinvoked=True
+            ),
+            register(
+                "DefaultIngressClass",
+                _CREATE,
+                _INGRESSES,
+                mutator=ingress.DefaultIngressClass(stored),
+                is_reinvoked=True,
+            ),
             register("StorageObjectInUseProtection", _CREATE, _STORAGE, mutator=storage.StorageObjectInUseProtection()),
             register("PersistentVolumeClaimResize", _UPDATE, _CLAIMS, validator=storage.ClaimResize(stored)),
-            register("RuntimeClass", _CREATE, _PODS, mutator=runtime_class.RuntimeClass(stored)),
+            register("RuntimeClass", _CREATE, _PODS, mutator=runtime_class.RuntimeClass(stored), is_reinvoked=True),
             register("TokenSecrets", _WRITES, _SECRETS, mutator=secrets),
             register("PodSecurity", _WRITES, _POD_MAKERS, _POD_PARTS, validator=security),
             register("PodSecurity", _WRITES, _NAMESPACES, validator=namespace_labels),
             register("OwnerReferencesPermissionEnforcement", _WRITES, validator=owners),
             register("RbacEscalation", _WRITES, _RBAC, validator=rbac_escalation.RbacEscalation(decide)),
             register("Certificates", _WRITES, _SIGNING, _SIGNING_PARTS, certificates, certificates),
-            register("ResourceQuota", _WRITES, None, _WITH_RESIZE, validator=quotas),
-            register("AddressInUse", _DELETE, _ADDRESSES, mutator=service_allocation.AddressInUse(addresses)),
-            register("ServiceAllocation", _ALL, _SERVICES, mutator=allocation),
+            register("ResourceQuota", _WRITES, None, _WITH_RESIZE, validator=quotas, reserves=True),
+            register(
+                "AddressInUse", _DELETE, _ADDRESSES, mutator=service_allocation.AddressInUse(addresses), reserves=True
+            ),
+            register("ServiceAllocation", _ALL, _SERVICES, mutator=allocation, reserves=True),
         )
     )

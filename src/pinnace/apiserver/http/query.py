@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pinnace.api import decode, errors
 
@@ -53,6 +54,17 @@ class WriteOptions:
     field_manager: str = ""
     field_validation: decode.FieldValidation = "Warn"
     force: bool = False
+
+    def to_json(self, verb: str) -> dict[str, Any]:
+        """As an admission review shows them: `CreateOptions` of a create and so on."""
+        made: dict[str, Any] = {"kind": f"{verb.capitalize()}Options", "apiVersion": "meta.k8s.io/v1"}
+        if self.dry_run:
+            made["dryRun"] = ["All"]
+        if self.force:
+            made["force"] = True
+        if self.field_manager:
+            made["fieldManager"] = self.field_manager
+        return made | {"fieldValidation": self.field_validation}
 
 
 _DEFAULT = WriteOptions()

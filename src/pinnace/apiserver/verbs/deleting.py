@@ -38,6 +38,19 @@ class Options:
     resource_version: str = ""
     dry_run: bool = False
 
+    def to_json(self) -> Object:
+        made: Object = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
+        if self.grace_period_seconds is not None:
+            made["gracePeriodSeconds"] = self.grace_period_seconds
+        versions = {"uid": self.uid, "resourceVersion": self.resource_version}
+        if any(versions.values()):
+            made["preconditions"] = {name: value for name, value in versions.items() if value}
+        if self.orphan_dependents is not None:
+            made["orphanDependents"] = self.orphan_dependents
+        if self.policy:
+            made["propagationPolicy"] = self.policy
+        return made | {"dryRun": ["All"]} if self.dry_run else made
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deleted:
@@ -178,6 +191,7 @@ async def _attempt(context: contexts.Context, record: interface.Record, wanted: 
         obj=None,
         old=old,
         dry_run=wanted.dry_run,
+        options=wanted.to_json(),
         warnings=context.warnings,
     )
     landed = False

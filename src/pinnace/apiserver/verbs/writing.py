@@ -52,6 +52,7 @@ async def create(
     landed = False
     try:
         await services.admission.mutate(attributes)
+        obj = attributes.written
         strategy.prepare_create(kind, obj)
         verdict = _judge_new(context, obj)
         _raise_invalid(kind, required_name(kind, obj), verdict.wrong)
@@ -216,6 +217,7 @@ async def _replace(
     landed = False
     try:
         await services.admission.mutate(attributes)
+        new = attributes.written
         strategy.prepare_update(kind, new, old, context.subresource)
         _raise_invalid(kind, context.name, strategy.validate_update(kind, new, old, context.subresource))
         context.warnings += kind.rules.warnings(new, old, context.subresource)
@@ -287,6 +289,7 @@ def _attributes(
         obj=obj,
         old=old,
         dry_run=options.dry_run,
+        options=options.to_json(context.verb),
         warnings=context.warnings,
     )
 
