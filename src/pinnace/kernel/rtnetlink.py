@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pinnace.kernel import netlink
 
 _PROTOCOL = 0
+_GET_ADDRESS = 22
 _NEW_LINK, _DELETE_LINK, _GET_LINK, _NEW_ADDRESS, _NEW_ROUTE, _NEW_NEIGHBOUR, _DELETE_NEIGHBOUR = (
     16,
     17,
@@ -170,6 +171,15 @@ class Links:
             if error.errno == errno.ENODEV:
                 return None
             raise
+
+    def addresses(self) -> frozenset[ipaddress.IPv4Address]:
+        """All of IPv4 that are this machine's."""
+        body = _ADDRESS_HEADER.pack(socket.AF_INET, 0, 0, 0, 0)
+        found = set()
+        for answer in self._socket.dump(_message(_GET_ADDRESS, netlink.REQUEST | netlink.DUMP, 0, body)):
+            parts = dict(netlink.attributes(answer[_ADDRESS_HEADER.size - netlink.FAMILY_BYTES :]))
+            found.add(ipaddress.IPv4Address(bytes(parts.get(_INTERFACE_LOCAL) or parts[_INTERFACE_ADDRESS])))
+        return frozenset(found)
 
     def delete(self, names: Sequence[str]) -> None:
         """Quiet about those that are not there."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.kernel import elements, namespaces
+from pinnace.kernel import conntrack, elements, namespaces
 from pinnace.kit import clock
 from pinnace.net import base_table, bridge, guard, host_ports, interface, rules
 from pinnace.proxy import dataplane, plan
@@ -23,8 +23,13 @@ from pinnace.proxy import dataplane, plan
 pytestmark = pytest.mark.privileged
 
 ID = f"s{os.getpid() % 100000}"
+OWN_PORT = 31996
 TABLE = rules.TableSettings(
-    f"pinnace-{ID}", f"pn{ID}", ipaddress.IPv4Network("10.204.0.0/16"), ipaddress.IPv4Network("10.205.0.0/16")
+    f"pinnace-{ID}",
+    f"pn{ID}",
+    ipaddress.IPv4Network("10.204.0.0/16"),
+    ipaddress.IPv4Network("10.205.0.0/16"),
+    reserved_ports=(OWN_PORT,),
 )
 NODE = ipaddress.IPv4Network("10.204.5.0/24")
 NODE_ADDRESS, OUTSIDE_ADDRESS = "10.206.0.1", "10.206.0.2"
@@ -241,6 +246,31 @@ def test_a_udp_client_that_never_pauses_follows_the_endpoints(world: World) -> N
     by_node_port.close()
 
 
+def test_connections_to_the_port_of_others_elsewhere_stay(world: World) -> None:
+    """Or whoever may take a UDP port of the node could cut others' connections to that port of any server."""
+    server = Server(world.outside, "outside", socket.SOCK_DGRAM, NODE_PORT)
+    client = UdpClient(OUTSIDE_ADDRESS, NODE_PORT, world.pins[0])
+
+    def known() -> set[tuple[str, int]]:
+        found: set[tuple[str, int]] = set()
+
+        def note(flow: conntrack.Flow) -> bool:
+            found.add((str(flow.address), flow.port))
+            return False
+
+        world.plane.connections.forget(conntrack.UDP, note)
+        return found
+
+    try:
+        assert client.ask() == "outside"
+        world.show(world.address(1))
+        world.show(world.address(2))
+        assert (OUTSIDE_ADDRESS, NODE_PORT) in known()
+    finally:
+        client.close()
+        server.close()
+
+
 def test_the_same_port_of_two_protocols_goes_one_by_one(world: World) -> None:
     world.show(world.address(1), ports=[TCP_PORT])
     assert ask(CLUSTER_IP, PORT, world.pins[0])[0] == "one"
@@ -293,6 +323,20 @@ def test_a_pod_does_not_reach_servers_of_the_node_that_listen_on_loopback_alone(
     assert server.recv(10) == b"hey"  # or the test would prove nothing
     raw.close()
     server.close()
+
+
+def test_nothing_takes_the_ports_of_the_node_s_own_servers_at_any_of_its_addresses(world: World) -> None:
+    """The rules themselves see to that, whatever is in the maps: which addresses a machine has is not known for good."""
+    own = Server(None, "node", socket.SOCK_STREAM, OWN_PORT)
+    try:
+        ports = [{"port": OWN_PORT, "nodePort": OWN_PORT, "protocol": "TCP"}]
+        world.show(world.address(1), externalIPs=[NODE_ADDRESS, "198.51.100.8"], ports=ports)
+        for pin in (None, world.pins[0], world.outside):
+            assert ask(NODE_ADDRESS, OWN_PORT, pin)[0] == "node"
+            assert ask("198.51.100.8", OWN_PORT, pin)[0] == "one"
+        assert ask("127.0.0.1", OWN_PORT)[0] == "node"
+    finally:
+        own.close()
 
 
 def test_external_addresses_and_those_of_a_balancer_lead_to_the_service(world: World) -> None:

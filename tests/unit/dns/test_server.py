@@ -15,7 +15,7 @@ DOMAIN = "cluster.local"
 
 
 class View:
-    """Every Service exists; `many` has 100 addresses, `few` 3, `wide` 20 and a port, `ports` two ports;
+    """Every Service exists; `many` has 100 addresses, `all` 500, `few` 3, `wide` 20 and a port, `ports` two ports;
     `out…` and `in` are aliases, `loop` of itself."""
 
     generation = 0
@@ -32,7 +32,10 @@ class View:
         metadata = {"name": name, "namespace": namespace}
         if name in self.aliases:
             return {"metadata": metadata, "spec": {"type": "ExternalName", "externalName": self.aliases[name]}}
-        ips = [f"10.43.1.{number}" for number in range({"many": 100, "few": 3, "wide": 20}.get(name, 1))]
+        ips = [
+            f"10.43.{number // 256 + 1}.{number % 256}"
+            for number in range({"many": 100, "few": 3, "wide": 20, "all": 500}.get(name, 1))
+        ]
         ips = ips if len(ips) > 1 else [self.address]
         numbers = {"ports": (80, 90), "wide": (80,)}.get(name, ())
         ports = [{"name": f"p{number}", "port": number, "protocol": "TCP"} for number in numbers]
@@ -195,6 +198,16 @@ def test_edns_is_spoken_with_those_who_speak_it() -> None:
     refused = at_once(dns, later)
     assert not refused.rr
     assert refused.ar[0].ttl >> 24 == 1  # BADVERS
+
+
+@pytest.mark.parametrize(("said", "most"), [(0, 512), (100, 512), (1232, 1232), (4096, 4096), (65535, 4096)])
+def test_an_answer_is_as_long_as_the_client_says_within_bounds(said: int, most: int) -> None:
+    query = dnslib.DNSRecord.question("all.shop.svc.cluster.local")
+    query.add_ar(dnslib.EDNS0(udp_len=said))
+    data = make().answer_datagram(bytes(query.pack()), "10.42.0.2", lambda late: None)
+    answer = dnslib.DNSRecord.parse(data)
+    assert most - 16 < len(data) <= most
+    assert (answer.header.tc, answer.ar[0].rtype) == (1, dnslib.QTYPE.OPT)
 
 
 def test_an_alias_inside_the_cluster_is_followed() -> None:
