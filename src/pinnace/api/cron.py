@@ -28,6 +28,8 @@ _DESCRIPTORS = {
 }
 _DURATION = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(ns|us|µs|ms|s|m|h)", re.ASCII)
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST_DURATION = 256
+"""Characters: a longer text of digits would cost the square of its length."""
 _LONGEST_SECONDS = 2**63 / 1e9  # 64 bits of nanoseconds
 _YEARS_AHEAD = 5
 
@@ -134,7 +136,7 @@ def latest(schedule: Schedule, first: datetime.datetime, until: datetime.datetim
 
 def _every(text: str) -> datetime.timedelta:
     duration = text.removeprefix("@every ")
-    if not duration or _DURATION.sub("", duration):
+    if not duration or len(duration) > _LONGEST_DURATION or _DURATION.sub("", duration):
         raise ScheduleError(f'failed to parse duration {text}: time: invalid duration "{duration}"')
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(duration))
     if abs(seconds) > _LONGEST_SECONDS:

@@ -7,8 +7,9 @@ All errors are ValueError in the words of apimachinery's resource package.
 
 import decimal
 import enum
-import functools
 import re
+
+from pinnace.kit import remembered
 
 FORMAT_WRONG = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 SUFFIX_WRONG = "unable to parse quantity's suffix"
@@ -39,19 +40,19 @@ def parse(text: str) -> decimal.Decimal:
     return _parse(text)[0]
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def milli(text: str) -> int:
     """Thousandths, rounded away from zero: `100m` is 100, `1` is 1000. Raises ValueError."""
     return _scaled(parse(text), 3)
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def value(text: str) -> int:
     """Whole units, rounded away from zero: `1Ki` is 1024, `100m` is 1. Raises ValueError."""
     return _scaled(parse(text), 0)
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def canonical(text: str) -> str:
     """The form that the API stores and prints: `1000m` is `1`, `0.5` is `500m`, `1024Mi` is `1Gi`. Raises ValueError."""
     return render(*_parse(text))
@@ -90,10 +91,11 @@ def render(amount: decimal.Decimal, form: Format = Format.DECIMAL) -> str:
     return number + _DECIMAL_BY_EXPONENT[exponent]
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def _parse(text: str) -> tuple[decimal.Decimal, Format]:
-    match = _SHAPE.fullmatch(text) if text else None
-    if match is None or len(text) > _MAX_DIGITS:
+    # The length first: the digits of whole number and suffix overlap, which costs the square of it.
+    match = _SHAPE.fullmatch(text) if 0 < len(text) <= _MAX_DIGITS else None
+    if match is None:
         raise ValueError(FORMAT_WRONG)
     sign, whole, fraction, suffix = match.groups()
     exponent, power, form = _interpret(suffix)

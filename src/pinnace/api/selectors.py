@@ -5,10 +5,11 @@ Error texts are upstream's (apimachinery labels, fields); all are ValueError. Se
 """
 
 import dataclasses
-import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from pinnace.kit import remembered
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
@@ -186,7 +187,7 @@ def _checked(key: str, operator: str, values: tuple[str, ...]) -> Requirement:
     return Requirement(key, operator, tuple(sorted(set(values))))
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered.short(256)
 def _parse_labels(text: str) -> LabelSelector:
     return LabelSelector(tuple(sorted(_LabelParser(text).parse(), key=lambda requirement: requirement.key)))
 
@@ -363,7 +364,7 @@ class FieldSelector:
         return FieldSelector(tuple(dataclasses.replace(each, field=rename(each.field)) for each in self.requirements))
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered.short(256)
 def _parse_fields(text: str) -> FieldSelector:
     requirements = []
     for term in sorted(_split_terms(text)):

@@ -5,14 +5,13 @@ equal pods share, so that filtering and scoring can be shared as well.
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from pinnace.api import quantity, selectors
-from pinnace.kit import buffers
+from pinnace.kit import buffers, remembered
 from pinnace.scheduler import nodeselector
 
 Object = dict[str, Any]
@@ -242,7 +241,7 @@ def _claim(volume: Object, pod_name: str) -> str:
     return f"{pod_name}-{volume['name']}" if "ephemeral" in volume else ""
 
 
-@functools.lru_cache(maxsize=8192)
+@remembered.short(8192, 4096)
 def _demand(fingerprint: bytes) -> Demand:
     namespace, labels, owner, spec = orjson.loads(fingerprint)
     affinity = spec.get("affinity") or {}

@@ -3,10 +3,9 @@
 All are pure. Higher is better, 0 … 100 after normalisation, in upstream's formulas and weights.
 """
 
-import functools
-
 import numpy as np
 
+from pinnace.kit import remembered
 from pinnace.scheduler import framework, pods, snapshot
 
 SCORED = slice(snapshot.CPU, snapshot.MEMORY + 1)
@@ -145,7 +144,7 @@ class ImageLocality:
         return scores
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered.short(1024)
 def _normalized(image: str) -> str:
     """A name without tag or digest means the tag `latest`."""
     return image if ":" in image.rpartition("/")[2] else image + ":latest"

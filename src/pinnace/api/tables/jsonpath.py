@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pinnace.kit import remembered
+
 Step = Callable[[Any], Iterator[Any]]
 
 _TOKEN = re.compile(
@@ -22,7 +24,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered.short(1024)
 def parse(path: str) -> tuple[Step, ...]:
     """Raises ValueError for what is not a path."""
     steps: list[Step] = []

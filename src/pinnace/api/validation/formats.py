@@ -1,11 +1,11 @@
 """Forms of names, keys, addresses and paths: what is wrong with a text, as upstream says it; an empty tuple when nothing is."""
 
-import functools
 import ipaddress
 import re
 
 from pinnace.api import selectors
 from pinnace.api.validation import field
+from pinnace.kit import remembered
 
 Messages = tuple[str, ...]
 
@@ -61,7 +61,7 @@ def _matches(pattern: str, text: str) -> bool:
     return re.fullmatch(pattern, text, re.ASCII) is not None
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def dns_label(text: str) -> Messages:
     """RFC 1123."""
     found = _too_long(text, LABEL_LENGTH)
@@ -72,7 +72,7 @@ def dns_label(text: str) -> Messages:
     return (*found, regex_message(_LABEL_RULE, _LABEL, "my-name", "123-abc"))
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def dns_subdomain(text: str) -> Messages:
     found = _too_long(text, SUBDOMAIN_LENGTH)
     if not _matches(_SUBDOMAIN, text):
@@ -87,7 +87,7 @@ def dns_subdomain_with_underscore(text: str) -> Messages:
     return found
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered.short(1024)
 def dns_1035_label(text: str) -> Messages:
     found = _too_long(text, LABEL_LENGTH)
     if not _matches(_LABEL_1035, text):
@@ -102,12 +102,12 @@ def wildcard_subdomain(text: str) -> Messages:
     return found
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def qualified_name(text: str) -> Messages:
     return tuple(selectors.qualified_name_errors(text))
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def label_value(text: str) -> Messages:
     return tuple(selectors.label_value_errors(text))
 
@@ -119,7 +119,7 @@ def path_segment(text: str) -> Messages:
     return tuple(f"may not contain '{character}'" for character in "/%" if character in text)
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered.short(1024)
 def config_key(text: str) -> Messages:
     found = _too_long(text, SUBDOMAIN_LENGTH)
     if not _matches(_CONFIG_KEY, text):
@@ -134,7 +134,7 @@ def config_key(text: str) -> Messages:
     return found
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered.short(1024)
 def environment_name(text: str) -> Messages:
     if not text:
         return ("environment variable name must be non-empty",)
@@ -155,7 +155,7 @@ def port_number(value: int) -> Messages:
     return () if 1 <= value <= 65535 else (field.between(1, 65535),)
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered.short(1024)
 def port_name(text: str) -> Messages:
     found = list(_too_long(text, 15))
     if not _PORT_NAME.fullmatch(text):

@@ -1,7 +1,6 @@
 """From a request to its user: the client's certificate, else its bearer token, else nobody in particular."""
 
 import base64
-import functools
 import urllib.parse
 
 from pinnace.api import errors
@@ -9,10 +8,11 @@ from pinnace.apiserver import users
 from pinnace.apiserver.authn import tokens
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
+from pinnace.kit import remembered
 from pinnace.web import messages
 
 
-@functools.lru_cache(maxsize=4096)
+@remembered.short(4096)
 def certified(common_name: str, organizations: tuple[str, ...]) -> users.UserInfo:
     """The user that a certificate of the cluster's CA names: TLS has verified it."""
     return users.UserInfo(common_name, groups=(*organizations, users.AUTHENTICATED))

@@ -20,7 +20,9 @@ Object = dict[str, Any]
 
 LEGACY_ISSUER = "kubernetes/serviceaccount"
 _LEGACY = "kubernetes.io/serviceaccount"
-_MOST_REMEMBERED = 10_000
+_MOST_REMEMBERED = 4096
+_LONGEST_REMEMBERED = 4096
+"""Characters. A token of many audiences, or one that a review carries in its body, is checked anew each time."""
 _WARN_AFTER_SECONDS = 3607
 """A token that asks for this life is one of the projected kind and gets a year, so that old clients are warned before they break."""
 _EXTENDED_SECONDS = 365 * 24 * 3600
@@ -164,9 +166,10 @@ class Authenticator:
         claims = self._claims.get(token)
         if claims is None:
             claims = self._checked(token)
-            if len(self._claims) >= _MOST_REMEMBERED:
-                self._claims.clear()
-            self._claims[token] = claims
+            if len(token) <= _LONGEST_REMEMBERED:
+                if len(self._claims) >= _MOST_REMEMBERED:
+                    self._claims.clear()
+                self._claims[token] = claims
         if claims.get("iss") == LEGACY_ISSUER:
             return self._legacy(claims, token, audiences)
         accepted = audiences or self._options.api_audiences

@@ -1,11 +1,11 @@
 """Which form of an answer a client asked for, and which form of a body it sent."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 from pinnace.api import errors, kinds
 from pinnace.apiserver.http import serializers
+from pinnace.kit import remembered
 
 # Other names of the same media types.
 _ALIASES = {"text/yaml": "application/yaml", "application/x-yaml": "application/yaml"}
@@ -50,8 +50,7 @@ def form(
     """The first form of `accept` that can be given, by its weights; `transforms` are those that exist of what is asked. Raises 406."""
     if not accept:
         return PLAIN
-    choose = _chosen if len(accept) <= _LONGEST else _choose
-    return choose(accept, transforms, offered)
+    return _chosen(accept, transforms, offered)
 
 
 def _choose(accept: str, transforms: frozenset[Transform], offered: tuple[serializers.Serializer, ...]) -> Form:
@@ -62,7 +61,7 @@ def _choose(accept: str, transforms: frozenset[Transform], offered: tuple[serial
     raise not_acceptable([serializer.media for serializer in offered])
 
 
-_chosen = functools.lru_cache(maxsize=256)(_choose)
+_chosen = remembered.short(256, _LONGEST)(_choose)
 
 
 def object_form(accept: str, kind: kinds.Kind) -> Form:
