@@ -15,7 +15,7 @@ MAXIMUM_TOKEN = 1 << 20
 # Tokens that do not say how long they live are good for a minute.
 DEFAULT_TOKEN_SECONDS = 60.0
 
-_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_CHALLENGE = re.compile(r'(?<!\w)(\w++)="([^"]*)"')
 
 
 class Session:

@@ -45,7 +45,8 @@ def _of_operation(operation: dict[str, Any], path: str) -> list[str]:
 
 def refused(change: Any, patched: Any, error: errors.StatusError, *, is_strategic: bool) -> errors.StatusError:
     """`error` is what decoding `patched`, the outcome of `change`, led to."""
-    why = _PREFIX.sub("", error.message, count=1)
+    prefix = _PREFIX.match(error.message)
+    why = error.message[prefix.end() :] if prefix else error.message
     if is_strategic:
         value, why = go_text(change), _converter_text(why)
     else:

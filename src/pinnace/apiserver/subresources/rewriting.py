@@ -47,7 +47,8 @@ _ADDRESSES: dict[str, frozenset[str]] = {
 # What is between their tags is text, whatever it looks like.
 _RAW_TEXT = frozenset({"iframe", "noembed", "noframes", "script", "style", "textarea", "title", "xmp"})
 _TAG = re.compile(r"""<([A-Za-z][^\s/>]*)((?>[^<>"']|"[^"]*"|'[^']*')*+)>""")
-_ATTRIBUTE = re.compile(r"""([^\s"'>/=]+)(\s*=\s*)(?:"([^"]*)"|'([^']*)'|([^\s"'=<>`]+))""")
+# A name begins where no name goes on: what has no value after it is looked at once, not once for each of its characters.
+_ATTRIBUTE = re.compile(r"""(?<![^\s"'>/=])([^\s"'>/=]++)(\s*=\s*)(?:"([^"]*)"|'([^']*)'|([^\s"'=<>`]+))""")
 _LONGEST_TAG = 1 << 16
 """Characters. A `<` that has no end within as many begins no tag."""
 _GZIP, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
