@@ -13,6 +13,7 @@ import pinnace
 from pinnace.api import quantity, selectors
 from pinnace.api.validation import formats
 from pinnace.apiserver.authn import authenticate
+from pinnace.apiserver.http import negotiate
 from pinnace.kit import remembered
 
 # Caches whose keys are the program's own words (definitions, kinds, capabilities), or that look at lengths themselves.
@@ -65,6 +66,7 @@ def test_every_cache_is_bounded_in_bytes_or_reviewed() -> None:
         formats.port_name,
         lambda text: authenticate.certified(text, ()),
         lambda text: selectors.LabelSelector.parse("a in (" + ",".join(text[:2000]) + ")"),
+        lambda text: negotiate.form("application/json;x=" + text),
         lambda text: selectors.FieldSelector.parse("metadata.name=" + text),
     ],
 )
