@@ -135,6 +135,11 @@ def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> Status
     )
 
 
+def no_space(message: str) -> StatusError:
+    """A write that the disk has no room for: RFC 4918's code for it. Upstream answers 500 and etcd's own words."""
+    return StatusError(507, "InsufficientStorage", f"{message}: nothing was changed; free some and try again")
+
+
 def expired(message: str) -> StatusError:
     return StatusError(410, "Expired", message)
 

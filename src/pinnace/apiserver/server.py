@@ -89,6 +89,7 @@ class ApiServer:
             live={"ping": lambda: "", "etcd": self._store_problem},
             ready={
                 "poststarthook/rbac/bootstrap-roles": lambda: "" if self._is_started else "not finished",
+                "store-space": lambda: self.services.store.trouble,
                 "informer-sync": lambda: "" if self.authorizer.index.is_synced else "roles are not read yet",
                 "shutdown": lambda: "process is shutting down" if self._is_stopping else "",
             },
@@ -140,6 +141,10 @@ class ApiServer:
             answer = await self._serve(request, match, options, warnings)
         except errors.StatusError as error:
             answer = respond.status(error, negotiate.error_form(request.headers.get("accept", "")), warnings)
+        except interface.NoSpace as error:
+            answer = respond.status(
+                errors.no_space(str(error)), negotiate.error_form(request.headers.get("accept", ""))
+            )
         except interface.StoreFailed as error:
             log.critical("the store has failed: %s", error)
             answer = respond.status(errors.internal(f"the store has failed: {error}"))

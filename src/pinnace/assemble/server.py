@@ -8,6 +8,7 @@ authorisation, admission and watches are the same as over the network.
 
 import asyncio
 import importlib
+import logging
 import pathlib
 import sys
 
@@ -18,9 +19,11 @@ from pinnace.apiserver.storage import envelope
 from pinnace.assemble import addons, places, process, settings
 from pinnace.client import client, transport
 from pinnace.kit import clock, tasks
-from pinnace.store import sqlite
+from pinnace.store import interface, sqlite
 from pinnace.web import messages, tls
 from pinnace.web import server as web_server
+
+log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
 
@@ -102,7 +105,12 @@ class DirectClients:
 
 def main() -> None:
     where, cluster = settings.require(pathlib.Path(sys.argv[1]))
-    process.run(lambda: run(where, cluster), where.log_of("server"), cluster.log_level)
+    try:
+        process.run(lambda: run(where, cluster), where.log_of("server"), cluster.log_level)
+    except interface.StoreFailed as error:
+        # It says all there is to say; a traceback would only hide it.
+        log.critical("%s", error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

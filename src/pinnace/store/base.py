@@ -39,6 +39,7 @@ class BaseStore(abc.ABC):
         self._next_revision = current.revision + 1
         self._pending: dict[str, Change] = {}
         self._queue: list[Change] = []
+        self._trouble = ""
         self._failure: interface.StoreFailed | None = None
         self._failed: asyncio.Future[interface.StoreFailed] = self._loop.create_future()
 
@@ -49,6 +50,10 @@ class BaseStore(abc.ABC):
     @property
     def oldest_revision(self) -> int:
         return self._state.oldest
+
+    @property
+    def trouble(self) -> str:
+        return self._trouble
 
     async def create(self, key: str, value: bytes) -> interface.Record:
         await self._wait_settled(key)
@@ -138,6 +143,7 @@ class BaseStore(abc.ABC):
 
     def _publish(self, changes: Sequence[Change]) -> None:
         """These are durable: show them to readers, then to watchers, then answer."""
+        self._trouble = ""
         for change in changes:
             self._state.apply(change.event)
             del self._pending[change.event.key]
@@ -146,6 +152,19 @@ class BaseStore(abc.ABC):
         for change in changes:
             if not change.answer.done():
                 change.answer.set_result(change.event)
+            _wake(change.waiters)
+
+    def _refuse(self, changes: Sequence[Change], error: interface.NoSpace) -> None:
+        """These could not be made durable. Whatever was queued behind them carries later revisions and goes with them; theirs were
+        never seen and are given out again."""
+        refused, self._queue = [*changes, *self._queue], []
+        self._next_revision = self._state.revision + 1
+        self._trouble = str(error)
+        for change in refused:
+            del self._pending[change.event.key]
+        for change in refused:
+            if not change.answer.done():
+                change.answer.set_exception(error)
             _wake(change.waiters)
 
     def _fail(self, error: interface.StoreFailed) -> None:

@@ -63,11 +63,13 @@ class Database:
         self._settings = settings
         self._path = path
         try:
+            if vfs is None:
+                _ensure_created(path)
             self._connection = _open(path, vfs)
         except apsw.BusyError:
             raise interface.StoreFailed(f"{path} is in use by another process") from None
         except apsw.Error as error:
-            raise interface.StoreFailed(f"cannot open {path}: {error}") from error
+            raise interface.StoreFailed(f"cannot open {path}: {error}{_what_to_do(path, error)}") from error
         self._wal_bytes = 0
         """Since the last checkpoint, by a rough and high estimate: an exact figure would cost a call into SQLite."""
 
@@ -76,11 +78,12 @@ class Database:
         try:
             return self._load(stamp)
         except (apsw.Error, ValueError) as error:
-            raise interface.StoreFailed(f"cannot read {self._path}: {error}") from error
+            why = f"cannot read {self._path}: {error}{_what_to_do(self._path, error)}"
+            raise interface.StoreFailed(why) from error
 
     def write(self, events: Sequence[interface.Event], dropped: Sequence[int], compacted: int) -> None:
         """In one durable transaction: append `events`, delete the rows of the revisions `dropped`, history now begins at
-        `compacted` (0: where it did)."""
+        `compacted` (0: where it did). Raises NoSpace: nothing of it was done."""
         try:
             if len(events) <= ROWS_PER_STATEMENT and not compacted:
                 self._insert(events)
@@ -95,14 +98,29 @@ class Database:
                 )
                 self._write_meta(compacted)
             self._connection.execute("COMMIT")
+        except apsw.FullError as error:
+            # Before anything was promised: SQLite has undone it, or does so now.
+            self._roll_back()
+            raise interface.NoSpace(f"no space left on the disk of {self._path}") from error
         except apsw.Error as error:
             raise interface.StoreFailed(f"cannot write to {self._path}: {error}") from error
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            raise interface.StoreFailed(f"cannot undo a write to {self._path}: {error}") from error
 
     def maybe_checkpoint(self) -> None:
         if self._wal_bytes < self._settings.checkpoint_bytes:
             return
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.FullError:
+            # The log holds it all; a later one finds more room.
+            self._wal_bytes = self._settings.checkpoint_bytes // 2
+            return
         except apsw.Error as error:
             raise interface.StoreFailed(f"cannot checkpoint {self._path}: {error}") from error
         self._wal_bytes = 0
@@ -116,6 +134,9 @@ class Database:
                 return False
             self._connection.execute(f"PRAGMA incremental_vacuum({min(free, self._settings.vacuum_pages)})").fetchall()
             return free > self._settings.vacuum_pages
+        except apsw.FullError:
+            self._roll_back()
+            return False
         except apsw.Error as error:
             raise interface.StoreFailed(f"cannot shrink {self._path}: {error}") from error
 
@@ -216,6 +237,29 @@ def _event(
     if previous is None:
         raise ValueError(f"key {key!r} is deleted at revision {revision} but was not there")
     return interface.Event(revision, key, None, previous, stamp(previous.value, revision))
+
+
+def _what_to_do(path: pathlib.Path, error: Exception) -> str:
+    if isinstance(error, ValueError | apsw.NotADBError | apsw.CorruptError):
+        return f"; put a sound copy in its place, or delete {path}* to begin with an empty cluster"
+    return ""
+
+
+def _ensure_created(path: pathlib.Path) -> None:
+    """A new file appears whole or not at all, so that an empty one is never taken for a new cluster: somebody has emptied it."""
+    if path.exists():
+        if path.stat().st_size == 0:
+            raise interface.StoreFailed(
+                f"{path} is empty, and the state of its cluster is gone; put a copy in its place, "
+                "or delete it to begin with an empty cluster"
+            )
+        return
+    made = path.with_name(path.name + ".new")
+    for left in (made, path.with_name(made.name + "-wal")):
+        left.unlink(missing_ok=True)
+    _open(made, None).close()
+    made.rename(path)
+    files.sync_directory(path.parent)
 
 
 def _open(path: pathlib.Path, vfs: str | None) -> apsw.Connection:

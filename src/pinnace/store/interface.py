@@ -7,7 +7,8 @@ it grows by one with each change, is never reused and survives restarts.
 * Changes become visible in the order of their revisions; a read that starts after a change returned sees that change.
 * A change whose key is not in the state that the caller expected changes nothing.
 * A watch delivers every change of its prefix after its start revision exactly once, in order; or ends with `Compacted`.
-* After a failed commit or a bad checksum every further call raises `StoreFailed`: it stops rather than lies.
+* Where the disk has no room for a change, that change alone is refused (`NoSpace`) and everything else goes on.
+* After any other failed commit or a bad checksum every further call raises `StoreFailed`: it stops rather than lies.
 
 Values are opaque, but for one thing: a store is made with a `stamp` function that writes the revision of a change into its
 value at the moment the revision is assigned (`Stamp`), so that every reader and every watcher is handed the very same bytes.
@@ -73,6 +74,10 @@ class FutureRevision(StoreError):
 
 class WatcherTooSlow(StoreError):
     """A watcher left more unread than it may; its watch has ended. Resume from the last revision seen."""
+
+
+class NoSpace(StoreError):
+    """The disk is full: the change was refused and nothing is changed. Later ones are tried again, each for itself."""
 
 
 class StoreFailed(StoreError):
@@ -141,8 +146,13 @@ class Store(Protocol):
         """Reads and watches from this revision on are possible; older ones raise `Compacted`."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why changes are refused at the moment (`NoSpace`), or ""."""
+        ...
+
     async def create(self, key: str, value: bytes) -> Record:
-        """Raises `KeyExists`."""
+        """Raises `KeyExists`, and as all changes `NoSpace`."""
         ...
 
     async def update(self, key: str, value: bytes, expected_revision: int) -> Record:

@@ -39,9 +39,18 @@ DEFAULT = Settings()
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Job:
     changes: Sequence[base.Change] = ()
-    dropped: Sequence[int] = ()
-    compacted: int = 0
+    drops: Sequence["_Drop"] = ()
     vacuum: bool = False
+
+    @property
+    def dropped(self) -> list[int]:
+        """Rows to delete."""
+        return [row for drop in self.drops for row in drop.rows]
+
+    @property
+    def compacted(self) -> int:
+        """The revision up to which history is gone then; 0: as before."""
+        return self.drops[-1].revision if self.drops else 0
 
 
 @dataclasses.dataclass(slots=True)
@@ -64,7 +73,7 @@ class SqliteStore(base.BaseStore):
         """On a running event loop; `open_store` is the usual way."""
         super().__init__(current, stamp, time, settings.history)
         self._settings = settings
-        self._writer = _Writer(file, self._loop, self._on_done, self._on_failure)
+        self._writer = _Writer(file, self._loop, self._on_done, self._on_refused, self._on_failure)
         self._is_writing = False
         self._is_scheduled = False
         self._wants_vacuum = False
@@ -96,11 +105,11 @@ class SqliteStore(base.BaseStore):
         changes, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
         # At least twice as many rows go as come, so that compaction never falls behind.
         limit = max(DROPS_PER_COMMIT, 2 * len(changes)) if changes else DROPS_PER_IDLE_COMMIT
-        dropped, compacted = self._take_drops(limit)
-        if not changes and not compacted and not self._wants_vacuum:
+        drops = self._take_drops(limit)
+        if not changes and not drops and not self._wants_vacuum:
             return
         self._is_writing = True
-        self._writer.start(_Job(changes, dropped, compacted, vacuum=not changes and not compacted))
+        self._writer.start(_Job(changes, drops, vacuum=not changes and not drops))
 
     def _on_done(self, job: _Job, has_more_to_vacuum: bool) -> None:
         self._is_writing = False
@@ -109,18 +118,30 @@ class SqliteStore(base.BaseStore):
         # First give the thread its next work, then do ours beside it.
         self._start_next()
         if job.changes:
+            if self._trouble:
+                log.warning("the disk has room again: changes are taken")
             self._publish(job.changes)
         if job.compacted:
             self._note_compacted(job.compacted)
         self._maybe_trim()
+
+    def _on_refused(self, job: _Job, error: interface.NoSpace) -> None:
+        """What was to be forgotten waits for the next commit; nothing is tried until somebody wants something written."""
+        if not self._trouble:
+            log.error("changes are refused until there is room again: %s", error)
+        self._is_writing = False
+        self._drops.extendleft(reversed(job.drops))
+        self._refuse(job.changes, error)
+        self._fail_compactions(error)
 
     def _on_failure(self, error: interface.StoreFailed) -> None:
         log.critical("the store stops: %s", error)
         self._fail(error)
         self._fail_compactions(error)
 
-    def _fail_compactions(self, error: interface.StoreFailed) -> None:
-        for _, waiter in self._compaction_waiters:
+    def _fail_compactions(self, error: interface.StoreError) -> None:
+        waiters, self._compaction_waiters = self._compaction_waiters, []
+        for _, waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(error)
 
@@ -136,18 +157,17 @@ class SqliteStore(base.BaseStore):
             self._drops.append(_Drop(event.revision, superseded + own))
         self._maybe_commit()
 
-    def _take_drops(self, limit: int) -> tuple[list[int], int]:
-        """(rows to delete, the revision up to which history is gone then; 0: as before)."""
-        rows: list[int] = []
-        compacted = 0
+    def _take_drops(self, limit: int) -> list[_Drop]:
+        """For the next commit: about `limit` rows."""
+        taken: list[_Drop] = []
+        rows = 0
         # A change that superseded nothing costs no row, but a look all the same.
         for _ in range(min(len(self._drops), 4 * limit)):
-            if len(rows) >= limit:
+            if rows >= limit:
                 break
-            drop = self._drops.popleft()
-            rows += drop.rows
-            compacted = drop.revision
-        return rows, compacted
+            taken.append(self._drops.popleft())
+            rows += len(taken[-1].rows)
+        return taken
 
     async def _forget(self, dropped: Sequence[interface.Event]) -> None:
         self._queue_drops(dropped)
@@ -198,11 +218,13 @@ class _Writer:
         file: database.Database,
         loop: asyncio.AbstractEventLoop,
         on_done: Callable[[_Job, bool], None],
+        on_refused: Callable[[_Job, interface.NoSpace], None],
         on_failure: Callable[[interface.StoreFailed], None],
     ) -> None:
         self._database = file
         self._loop = loop
         self._on_done = on_done
+        self._on_refused = on_refused
         self._on_failure = on_failure
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
@@ -229,11 +251,15 @@ class _Writer:
             raise
 
     def _handle(self, job: _Job) -> None:
-        if job.vacuum:
-            has_more = self._database.vacuum()
-        else:
-            self._database.write([change.event for change in job.changes], job.dropped, job.compacted)
-            has_more = False
+        has_more = False
+        try:
+            if job.vacuum:
+                has_more = self._database.vacuum()
+            else:
+                self._database.write([change.event for change in job.changes], job.dropped, job.compacted)
+        except interface.NoSpace as error:
+            self._loop.call_soon_threadsafe(self._on_refused, job, error)
+            return
         # The answer first: nobody has to wait for the checkpoint but the next commit.
         self._loop.call_soon_threadsafe(self._on_done, job, has_more)
         self._database.maybe_checkpoint()

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from pinnace.store import interface
 from pinnace.testing import api_server
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -319,5 +320,28 @@ def test_what_has_no_metadata_has_no_table() -> None:
         assert (await api.call("POST", path, asked, headers=headers)).code == 406
         headers["accept"] = f"{table},application/json"
         assert (await api.create(path, asked, headers=headers))["status"]["allowed"]
+
+    api_server.run(scenario)
+
+
+def test_a_write_that_the_disk_has_no_room_for_is_refused_clearly_and_reads_go_on() -> None:
+    async def scenario(api: api_server.Api) -> None:
+        path = "/api/v1/namespaces/default/configmaps"
+        await api.create(path, {"metadata": {"name": "there"}})
+        commit = api.store._maybe_commit  # type: ignore[attr-defined]
+
+        def refuse() -> None:
+            api.store._refuse((), interface.NoSpace("no space left on the disk"))  # type: ignore[attr-defined]
+
+        api.store._maybe_commit = refuse  # type: ignore[attr-defined]
+        refused = await api.call("POST", path, {"metadata": {"name": "more"}})
+        assert (refused.code, refused.reason) == (507, "InsufficientStorage")
+        assert refused.message == "no space left on the disk: nothing was changed; free some and try again"
+        assert (await api.call("GET", f"{path}/there")).code == 200
+        assert (await api.call("GET", "/readyz")).code == 500
+        assert (await api.call("GET", "/livez")).code == 200
+        api.store._maybe_commit = commit  # type: ignore[attr-defined]
+        assert (await api.call("POST", path, {"metadata": {"name": "more"}})).code == 201
+        assert (await api.call("GET", "/readyz")).code == 200
 
     api_server.run(scenario)

@@ -164,7 +164,129 @@ def test_a_missing_change_is_noticed(tmp_path: pathlib.Path) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("fault", ["is_full", "fails_to_sync"])
+def test_a_full_disk_refuses_changes_and_nothing_else(tmp_path: pathlib.Path) -> None:
+    """Reads and watches go on; revisions of refused changes are given out again; with room again all goes on, also after a restart."""
+
+    async def main() -> None:
+        with disk.SimulatedDisk() as simulated:
+            path = tmp_path / "s.db"
+            store = await sqlite.open_store(
+                path, store_contract.stamp, clock.SystemClock(), sqlite.DEFAULT, vfs=simulated.name
+            )
+            kept = await store.create("/kept", value("1"))
+            before = store.revision
+            async with store.watch("/", before) as watch:
+                simulated.is_full = True
+                for round_ in range(3):
+                    # More than one statement's rows, and one that waits for another of its key.
+                    outcomes = await asyncio.gather(
+                        *(store.create(f"/{n}", value("x")) for n in range(200)),
+                        store.create("/0", value("waits for the first of its key")),
+                        store.update("/kept", value("2"), kept.mod_revision),
+                        store.delete("/kept") if round_ else store.delete("/kept", kept.mod_revision),
+                        return_exceptions=True,
+                    )
+                    assert {type(outcome) for outcome in outcomes} == {interface.NoSpace}
+                    assert (store.revision, store.trouble) == (before, f"no space left on the disk of {path}")
+                    found = store.get("/kept")
+                    assert found is not None
+                    assert found.value == kept.value
+                    assert len(store.range("/").records) == 1
+                with pytest.raises(interface.NoSpace):
+                    await store.compact(before)
+                simulated.is_full = False
+                made = await store.create("/after", value("1"))
+                assert (made.mod_revision, store.trouble) == (before + 1, "")
+                assert [event.key for event in await anext(aiter(watch))] == ["/after"]
+            await store.close()
+            again = await sqlite.open_store(
+                path, store_contract.stamp, clock.SystemClock(), sqlite.DEFAULT, vfs=simulated.name
+            )
+            assert [record.key for record in again.range("").records] == ["/after", "/kept"]
+            assert again.revision == before + 1
+            await again.close()
+
+    asyncio.run(main())
+
+
+def test_changes_on_a_disk_that_is_full_now_and_then_are_done_or_not_done(tmp_path: pathlib.Path) -> None:
+    """With compaction, checkpoints and vacuum going on: what was answered is there, what was refused is not."""
+
+    async def main() -> None:
+        rng = random.Random(4)
+        with disk.SimulatedDisk() as simulated:
+            settings = sqlite.Settings(
+                history=state.HistoryLimits(events=20),
+                file=database.Settings(checkpoint_bytes=1 << 16, vacuum_pages=2, free_pages_kept=0),
+            )
+            path = tmp_path / "s.db"
+            store = await sqlite.open_store(
+                path, store_contract.stamp, clock.SystemClock(), settings, vfs=simulated.name
+            )
+            wanted: dict[str, bytes] = {}
+
+            async def change(number: int) -> None:
+                key = f"/{rng.randrange(20)}"
+                found = store.get(key)
+                text = f"{number}" + "x" * rng.randrange(5000)
+                try:
+                    if found is None:
+                        wanted[key] = (await store.create(key, value(text))).value
+                    elif rng.random() < 0.3:
+                        await store.delete(key, found.mod_revision)
+                        del wanted[key]
+                    else:
+                        wanted[key] = (await store.update(key, value(text), found.mod_revision)).value
+                except (interface.NoSpace, interface.KeyExists, interface.KeyMissing, interface.RevisionMismatch):
+                    return
+
+            for number in range(400):
+                simulated.is_full = rng.random() < 0.4
+                await asyncio.gather(*(change(number) for _ in range(rng.randrange(1, 6))))
+            simulated.is_full = False
+            await store.create("/last", value("1"))
+            await store.close()
+            again = await sqlite.open_store(
+                path, store_contract.stamp, clock.SystemClock(), settings, vfs=simulated.name
+            )
+            present = {record.key: record.value for record in again.range("/").records if record.key != "/last"}
+            assert present == wanted
+            await again.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty, and the state of its cluster is gone; put a copy in its place, or delete it"),
+        (b"no database at all" * 1000, "put a sound copy in its place, or delete"),
+    ],
+)
+def test_a_file_that_is_no_store_is_refused_with_what_to_do(content: bytes, why: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "s.db").write_bytes(content)
+
+    async def main() -> None:
+        with pytest.raises(interface.StoreFailed, match=why):
+            await reopen(tmp_path / "s.db")
+
+    asyncio.run(main())
+    assert (tmp_path / "s.db").read_bytes() == content
+
+
+def test_a_store_that_was_not_made_to_the_end_is_made_anew(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "s.db.new").write_bytes(b"half")
+
+    async def main() -> None:
+        store = await reopen(tmp_path / "s.db")
+        await store.create("/a", value("1"))
+        await store.close()
+
+    asyncio.run(main())
+    assert [path.name for path in tmp_path.iterdir()] == ["s.db"]
+
+
+@pytest.mark.parametrize("fault", ["fails_to_sync"])
 def test_after_a_failed_commit_nothing_is_served_any_more(fault: str, tmp_path: pathlib.Path) -> None:
     """Waiting writers, later calls and watchers all end with StoreFailed, also when the disk works again; a restart has what was
     answered."""
