@@ -6,6 +6,7 @@ for is the table and its chains.
 
 import ctypes
 import dataclasses
+import errno
 import socket
 import struct
 
@@ -80,14 +81,15 @@ class Transactions:
         return self._socket.fileno()
 
     def drain(self) -> None:
-        """What they were does not matter; nor that some were lost (ENOBUFS)."""
+        """What they were does not matter; nor that some were lost."""
         while True:
             try:
                 self._socket.recv(1 << 12)
             except BlockingIOError:
                 return
-            except OSError:
-                continue
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
 
     def close(self) -> None:
         self._socket.close()

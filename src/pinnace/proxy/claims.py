@@ -83,6 +83,10 @@ class Claims:
         winner = self._winner(front)
         return winner.owner if winner is not None else None
 
+    def claimants(self, fronts: Iterable[plan.Front]) -> set[Owner]:
+        """Who claims one of them, whether they get it or not."""
+        return {one.owner for front in fronts for one in self._claimants.get(front, ())}
+
     def losses(self, owner: Owner) -> list[plan.Front]:
         """What the owner claims and does not get, sorted."""
         return sorted(front for front in self._fronts_of(owner) if self.owner_of(front) != owner)

@@ -154,7 +154,7 @@ class Proxy:
     def _write(
         self, plane: dataplane.Dataplane, inputs: Mapping[Key, Inputs | None], is_known: bool
     ) -> tuple[frozenset[rules.Pick], dict[Key, Sequence[plan.Front]]]:
-        """In a thread, alone with the claims until it ends. Returns the chains that are there now, and what these claimants do not get."""
+        """In a thread, alone with the claims until it ends. Returns the chains that are there now, and what claimants do not get."""
         wanted = {key: self._claim(given) for key, given in inputs.items()}
         old, new = self._claims.replace(wanted)
         picks = plan.picks(new) - self._picks
@@ -166,7 +166,8 @@ class Proxy:
             plane.forget_udp(plan.stale_udp(old, new))
         except OSError as error:
             log.warning("stale UDP connections to Services stay until they end by themselves: %s", error)
-        losses = {owner: self._claims.losses(owner) for owner in wanted}
+        concerned = wanted.keys() | self._claims.claimants(old.keys() | new.keys())
+        losses = {owner: self._claims.losses(owner) for owner in concerned}
         return self._picks | picks, {owner: found for owner, found in losses.items() if found or owner in self._lost}
 
     def _claim(self, given: Inputs | None) -> tuple[str, plan.Entries]:

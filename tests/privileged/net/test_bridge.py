@@ -16,7 +16,7 @@ import pytest
 from pinnace.assemble import settings
 from pinnace.kernel import elements, namespaces, nftables
 from pinnace.kit import clock
-from pinnace.net import base_table, bridge, host_ports, interface, rules
+from pinnace.net import base_table, bridge, guard, host_ports, interface, rules
 from pinnace.proxy import dataplane, plan
 
 pytestmark = pytest.mark.privileged
@@ -327,5 +327,26 @@ def test_what_touches_nothing_of_ours_is_no_reason_to_write(tmp_path: pathlib.Pa
             plane.close()
             await table.purge()
             await table.close()
+
+    asyncio.run(main())
+
+
+def test_a_kernel_that_cannot_filter_bridges_is_said_and_serves(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(guard, "table_text", lambda name: "add table no-such-family x\n")
+
+    async def main() -> None:
+        network = make(tmp_path)
+        await network.open()
+        try:
+            assert "pods can pose as each other" in caplog.text
+            with pods(tmp_path, 1) as pins:
+                await network.attach("pod", pins[0])
+                assert not await network.table.restore_if_changed()
+                await network.detach("pod")
+        finally:
+            await network.purge()
+            await network.close()
 
     asyncio.run(main())

@@ -231,6 +231,23 @@ def test_what_is_removed_of_two_with_the_same_external_address_leaves_the_other_
     asyncio.run(main())
 
 
+def test_who_loses_an_address_to_the_service_that_it_is_given_to_is_told() -> None:
+    async def main() -> None:
+        world = World()
+        world.put(1, (1,))
+        guest = service(1)
+        guest["spec"]["externalIPs"] = ["10.43.0.2"]
+        world.services.change(("d", "s1"), guest)
+        proxy = world.proxy()
+        await proxy.sync(world.plane)
+        assert not world.warnings
+        world.put(2, (2,))
+        await proxy.sync(world.plane)
+        assert [(name, reason) for name, reason, _ in world.warnings] == [("s1", "AddressNotFree")]
+
+    asyncio.run(main())
+
+
 def test_host_ports_come_and_go_with_their_pod() -> None:
     async def main() -> None:
         world = World()
