@@ -73,6 +73,7 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
             supervisor.start("kubelet events", recorder.run)
             supervisor.start("kubelet", kubelet.run)
             process.settle_memory()
+            supervisor.start("memory", process.keep_memory_small)
             await process.stop_requested()
     finally:
         if names is not None:

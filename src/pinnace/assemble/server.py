@@ -48,6 +48,7 @@ async def run(where: places.Places, cluster: settings.Cluster) -> None:
             loops.start(supervisor, clients, where, cluster, time)
             api.services.components.update(loops.components(supervisor))
             process.settle_memory()
+            supervisor.start("memory", process.keep_memory_small)
             await stopped_or_failed(store)
     finally:
         await listener.stop(STOP_SECONDS)
