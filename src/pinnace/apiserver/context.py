@@ -10,12 +10,11 @@ from pinnace.apiserver import settings, users
 from pinnace.apiserver.admission import chain
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
-from pinnace.apiserver.http import documents, frames, serializers
+from pinnace.apiserver.http import documents, serializers
 from pinnace.apiserver.http import query as queries
 from pinnace.apiserver.keepers import ticker
 from pinnace.apiserver.storage import memo, objects
 from pinnace.kit import clock
-from pinnace.store import interface
 from pinnace.web import messages
 
 
@@ -30,7 +29,6 @@ class Verdict(NamedTuple):
 class Services:
     """What handlers work with. Made once, by the server."""
 
-    store: interface.Store
     registry: kinds.Registry
     objects: objects.Objects
     clock: clock.Clock
@@ -45,7 +43,6 @@ class Services:
     messages: serializers.Messages = dataclasses.field(default_factory=serializers.Messages)
     components: dict[str, Callable[[], str]] = dataclasses.field(default_factory=dict)
     """What else of the control plane runs in this process, by upstream's name: "" while it is well, else what is wrong."""
-    decoded: frames.Decoded = dataclasses.field(default_factory=frames.Decoded)
 
 
 @dataclasses.dataclass(slots=True)
@@ -67,22 +64,16 @@ class Context:
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
-    def prefix(self) -> str:
-        """Of the keys of the collection that the request names."""
-        base = kinds.storage_prefix(self.kind)
-        return f"{base}{self.namespace}/" if self.namespace and self.kind.namespaced else base
-
-    @property
-    def key(self) -> str:
-        return kinds.storage_key(self.kind, self.namespace, self.name)
-
-    @property
     def accept(self) -> str:
         return self.request.headers.get("accept", "")
 
-    def record(self) -> interface.Record:
-        """The named object. Raises NotFound."""
-        found = self.services.store.get(self.key)
+    def find(self) -> objects.Stored | None:
+        """The named object."""
+        return self.services.objects.find(self.kind, self.namespace, self.name)
+
+    def record(self) -> objects.Stored:
+        """The same. Raises NotFound."""
+        found = self.find()
         if found is None:
             raise self.not_found()
         return found

@@ -40,6 +40,7 @@ class ApiServer:
         rng: random.Random | None = None,
     ) -> None:
         self.settings = options
+        self._store = store
         self._clock = time
         registry = registry or kinds.builtin()
         stored = objects.Objects(store, registry)
@@ -52,7 +53,6 @@ class ApiServer:
         bookings = resource_quota.Bookings()
         self._quota_counts = quota_counts.QuotaCounts(stored, bookings, time)
         self.services = contexts.Services(
-            store=store,
             registry=registry,
             objects=stored,
             clock=time,
@@ -89,7 +89,7 @@ class ApiServer:
             live={"ping": lambda: "", "etcd": self._store_problem},
             ready={
                 "poststarthook/rbac/bootstrap-roles": lambda: "" if self._is_started else "not finished",
-                "store-space": lambda: self.services.store.trouble,
+                "store-space": lambda: self._store.trouble,
                 "informer-sync": lambda: "" if self.authorizer.index.is_synced else "roles are not read yet",
                 "shutdown": lambda: "process is shutting down" if self._is_stopping else "",
             },
@@ -99,7 +99,7 @@ class ApiServer:
     def _store_problem(self) -> str:
         """Under the name that every monitoring asks for, whatever the store is."""
         try:
-            self.services.store.get("/registry/health")
+            self._store.get("/registry/health")
         except interface.StoreFailed as error:
             return str(error)
         return ""
@@ -119,8 +119,9 @@ class ApiServer:
         for kept in (resources.PRIORITY_LEVELS, resources.FLOW_SCHEMAS):
             self._supervisor.start(f"flow objects after {kept.plural}", functools.partial(flows.follow, kept))
         own = own_services.OwnServices(self.services)
-        for key in own.kept_keys():
-            self._supervisor.start(f"what is kept at {key}", functools.partial(own.follow, key))
+        for kind, owner in own.kept():
+            name = f"{kind.plural} {'/'.join(owner)} is kept"
+            self._supervisor.start(name, functools.partial(own.follow, kind, owner))
         await self._addresses.repair()
         self._is_started = True
 

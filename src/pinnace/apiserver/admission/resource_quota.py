@@ -7,18 +7,16 @@ free is found by `quota_counts`, which counts a namespace while nothing in it is
 
 import decimal
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pinnace.api import errors, kinds, quantity, resources
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.admission import usage
 from pinnace.apiserver.storage import envelope, objects
-from pinnace.store import interface
 
 Object = dict[str, Any]
 
-_ATTEMPTS = 50
 _ZERO = decimal.Decimal(0)
 # A quota of these makes every container say how much it wants.
 _MUST_SPECIFY = {
@@ -59,6 +57,7 @@ class Bookings:
 class ResourceQuota:
     def __init__(self, stored: objects.Objects, bookings: Bookings) -> None:
         self._objects = stored
+        self._quotas = stored.kind(resources.RESOURCE_QUOTAS)
         self._bookings = bookings
 
     async def validate(self, attributes: admission.Attributes) -> None:
@@ -67,49 +66,44 @@ class ResourceQuota:
         if records and not attributes.dry_run:
             self._bookings.begin(attributes)
         for record in records:
-            await self._book(attributes, record)
+            await self._book(attributes, *objects.names(self._quotas, record))
 
-    async def _book(self, attributes: admission.Attributes, record: interface.Record | None) -> None:
+    async def _book(self, attributes: admission.Attributes, namespace: str, name: str) -> None:
         group, plural = attributes.resource
-        assert attributes.obj is not None
-        for _ in range(_ATTEMPTS):
-            if record is None:
-                return
-            quota = envelope.parse(record)
+        delta: usage.Usage = {}
+
+        def booked(quota: Object) -> Object | None:
+            nonlocal delta
             delta = _delta(quota, group, plural, attributes)
             if not delta:
-                return
-            self._count(quota, attributes.namespace)
+                return None
+            self._count(quota, namespace)
             _require_specified(attributes, quota)
             _require_room(attributes, quota, delta)
             if attributes.dry_run:
-                return
+                return None
             _add(quota, delta)
-            try:
-                await self._objects.store.update(record.key, envelope.encode(quota), record.mod_revision)
-            except interface.RevisionMismatch as error:
-                record = error.current
-                continue
-            except interface.KeyMissing:
-                return
-            attributes.on_failure.append(functools.partial(self._give_back, record.key, delta))
-            return
-        raise errors.conflict("", "resourcequotas", str(quota["metadata"]["name"]), errors.OBJECT_MODIFIED)
+            return quota
 
-    async def _give_back(self, key: str, delta: usage.Usage) -> None:
-        for _ in range(_ATTEMPTS):
-            record = self._objects.store.get(key)
-            if record is None:
-                return
-            quota = envelope.parse(record)
-            _add(quota, {name: -amount for name, amount in delta.items()})
-            try:
-                await self._objects.store.update(key, envelope.encode(quota), record.mod_revision)
-            except interface.RevisionMismatch:
-                continue
-            except interface.KeyMissing:
-                return
-            return
+        if await self._change(namespace, name, booked) and delta and not attributes.dry_run:
+            attributes.on_failure.append(functools.partial(self._give_back, namespace, name, delta))
+
+    async def _give_back(self, namespace: str, name: str, delta: usage.Usage) -> None:
+        def freed(quota: Object) -> Object:
+            _add(quota, {resource: -amount for resource, amount in delta.items()})
+            return quota
+
+        await self._change(namespace, name, freed)
+
+    async def _change(self, namespace: str, name: str, make: Callable[[Object], Object | None]) -> bool:
+        """Whether the quota is there."""
+        try:
+            await self._objects.guaranteed_update(self._quotas, namespace, name, make)
+        except errors.StatusError as error:
+            if error.reason != "NotFound":
+                raise
+            return False
+        return True
 
     def _count(self, quota: Object, namespace: str) -> None:
         """Bring the status of a quota up to its spec, where no controller has yet."""
@@ -134,8 +128,7 @@ def _totals(stored: objects.Objects, quota: Object, namespace: str, names: Itera
     for kind in stored.registry.all():
         if not kind.namespaced or kind.is_virtual or not _may_use(kind, totals):
             continue
-        prefix = f"{kinds.storage_prefix(kind)}{namespace}/"
-        for record in stored.store.range(prefix).records:
+        for record in stored.list(kind, namespace).records:
             obj = envelope.parse(record)
             if not usage.in_scope(quota, kind.plural, obj):
                 continue

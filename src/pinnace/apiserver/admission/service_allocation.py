@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import errors, kinds, resources, services
+from pinnace.api import errors, resources, services
 from pinnace.api.validation import formats
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.keepers import allocators
@@ -146,11 +146,9 @@ class ServiceAllocation:
         """Once the write is in: what the Service had and has no more is free."""
         old = attributes.old or {}
         owner = (attributes.namespace, attributes.name)
-        key = kinds.storage_key(attributes.kind, *owner)
 
         async def release() -> None:
-            is_there = self._objects.store.get(key) is not None
-            now = (self._objects.get(resources.SERVICES, *owner) or {}) if is_there else {}
+            now = self._objects.get(resources.SERVICES, *owner) or {}
             kept = (now.get("spec") or {}).get("clusterIPs") or ()
             for address in (old.get("spec") or {}).get("clusterIPs") or ():
                 if address != services.HEADLESS and address not in kept:

@@ -8,12 +8,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pinnace.api import kinds, resources
+from pinnace.api import resources
 from pinnace.apiserver import users
 from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import rules
 from pinnace.apiserver.storage import envelope, objects
-from pinnace.store import interface
 
 Object = dict[str, Any]
 
@@ -85,39 +84,36 @@ class Index:
 
     async def run(self, resource: resources.Resource) -> None:
         """Follow one of `RESOURCES`, for ever. Raises when history is gone: to be started again."""
-        store = self._objects.store
-        prefix = kinds.storage_prefix(self._objects.kind(resource))
-        page = store.range(prefix)
+        kind = self._objects.kind(resource)
+        page = self._objects.list(kind)
         self._replace_all(resource, page)
         self._remaining -= 1
         if self._remaining <= 0:
             self._synced.set()
-        async with store.watch(prefix, page.revision) as watch:
+        async with self._objects.watch(kind, "", page.revision) as watch:
             async for batch in watch:
                 for event in batch:
-                    self._set(resource, event.key[len(prefix) :], event.record)
+                    self._set(resource, objects.names(kind, event), event.record)
 
     def load(self) -> None:
         """Read everything now: for a server that has to answer before its watches run."""
         for resource in RESOURCES:
-            prefix = kinds.storage_prefix(self._objects.kind(resource))
-            self._replace_all(resource, self._objects.store.range(prefix))
+            self._replace_all(resource, self._objects.list(self._objects.kind(resource)))
 
-    def _replace_all(self, resource: resources.Resource, page: interface.Page) -> None:
-        prefix = kinds.storage_prefix(self._objects.kind(resource))
+    def _replace_all(self, resource: resources.Resource, page: objects.Page) -> None:
+        kind = self._objects.kind(resource)
         is_namespaced, is_binding = _traits(resource)
         known = self._bindings if is_binding else self._roles
         gone = {key for key in known if bool(key[0]) == is_namespaced}
         for record in page.records:
-            path = record.key[len(prefix) :]
-            gone.discard(_key(path, is_namespaced))
-            self._set(resource, path, record)
-        for namespace, name in gone:
-            self._set(resource, f"{namespace}/{name}" if namespace else name, None)
+            key = objects.names(kind, record)
+            gone.discard(key)
+            self._set(resource, key, record)
+        for key in gone:
+            self._set(resource, key, None)
 
-    def _set(self, resource: resources.Resource, path: str, record: interface.Record | None) -> None:
-        is_namespaced, is_binding = _traits(resource)
-        key = _key(path, is_namespaced)
+    def _set(self, resource: resources.Resource, key: tuple[str, str], record: objects.Stored | None) -> None:
+        _, is_binding = _traits(resource)
         obj = envelope.parse(record) if record is not None else None
         if is_binding:
             self._set_binding(key, obj)
@@ -192,10 +188,3 @@ def _traits(resource: resources.Resource) -> tuple[bool, bool]:
         resources.ROLE_BINDINGS,
         resources.CLUSTER_ROLE_BINDINGS,
     )
-
-
-def _key(path: str, is_namespaced: bool) -> tuple[str, str]:
-    if not is_namespaced:
-        return "", path
-    namespace, _, name = path.partition("/")
-    return namespace, name

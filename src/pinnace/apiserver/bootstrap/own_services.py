@@ -16,6 +16,7 @@ from pinnace.api import errors, kinds, resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import settings
 from pinnace.apiserver.bootstrap import writer
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 Owner = tuple[str, str]
@@ -53,17 +54,15 @@ class OwnServices:
         self._writes = writer.Writer(services)
         self._turn = asyncio.Lock()
 
-    def kept_keys(self) -> list[str]:
-        """Of all that is kept, in the store."""
+    def kept(self) -> list[tuple[kinds.Kind, Owner]]:
         registered = [self._services.objects.kind(resource) for resource in KINDS]
-        return [kinds.storage_key(kind, *owner) for kind in registered for owner in addresses(self._options).values()]
+        return [(kind, owner) for kind in registered for owner in addresses(self._options).values()]
 
-    async def follow(self, key: str) -> None:
-        """Make it again whenever the object at this key is deleted, for ever. Raises when history is gone: to be started again."""
-        store = self._services.store
-        revision = store.revision
-        async with store.watch(key, revision) as watch:
-            if store.get(key) is None:
+    async def follow(self, kind: kinds.Kind, owner: Owner) -> None:
+        """Make it again whenever this object is deleted, for ever. Raises when history is gone: to be started again."""
+        stored, key = self._services.objects, objects.key(kind, *owner)
+        async with stored.watch_one(kind, *owner, stored.revision) as watch:
+            if stored.find(kind, *owner) is None:
                 await self.keep()
             async for batch in watch:
                 if not any(event.key == key and event.record is None for event in batch):

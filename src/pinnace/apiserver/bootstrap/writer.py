@@ -29,7 +29,7 @@ class Writer:
         """False when it is there already."""
         metadata = obj["metadata"]
         context = self.context(resource, metadata.get("namespace", ""), metadata["name"], "create")
-        if context.services.store.get(context.key) is not None:
+        if context.find() is not None:
             return False
         context.kind.rules.defaults(obj)
         try:

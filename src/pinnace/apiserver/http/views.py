@@ -8,8 +8,7 @@ import orjson
 from pinnace.api import errors, kinds, tables
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import negotiate, respond, serializers
-from pinnace.apiserver.storage import conversion
-from pinnace.store import interface
+from pinnace.apiserver.storage import conversion, objects
 from pinnace.web import messages
 
 Object = dict[str, Any]
@@ -41,7 +40,7 @@ def one(context: contexts.Context, data: bytes, form: negotiate.Form, status: in
 
 
 async def many(
-    context: contexts.Context, records: Sequence[interface.Record], form: negotiate.Form, metadata: Object
+    context: contexts.Context, records: Sequence[objects.Stored], form: negotiate.Form, metadata: Object
 ) -> messages.Response:
     stored = await conversion.values(context.kind, [record.value for record in records])
     if not form.transform:

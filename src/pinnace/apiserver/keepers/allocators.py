@@ -9,10 +9,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from pinnace.api import kinds, resources
+from pinnace.api import errors, kinds, resources
 from pinnace.apiserver.storage import envelope, objects
 from pinnace.kit import clock
-from pinnace.store import interface
 
 Object = dict[str, Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -119,10 +118,7 @@ class Addresses:
         record = self._record(address)
         if record is None or not _is_of(envelope.parse(record), owner):
             return
-        try:
-            await self._objects.store.delete(record.key, record.mod_revision)
-        except (interface.KeyMissing, interface.RevisionMismatch):
-            return
+        await self._objects.delete(record)
 
     async def restore(self, address: str, owner: Owner) -> None:
         """Take the address again for a Service that has it still: somebody deleted what says so."""
@@ -141,7 +137,7 @@ class Addresses:
             if is_ours and obj["metadata"]["name"] not in ((service or {}).get("spec") or {}).get("clusterIPs", ()):
                 await self.release(obj["metadata"]["name"], owner)
 
-    def _record(self, address: str) -> interface.Record | None:
+    def _record(self, address: str) -> objects.Stored | None:
         return self._objects.record(resources.IP_ADDRESSES, "", address)
 
     async def _claim(self, address: str, owner: Owner, *, dry_run: bool) -> bool:
@@ -150,8 +146,10 @@ class Addresses:
             return self._record(address) is None
         made = _object(kind, address, owner, self.family, self._clock, self._rng)
         try:
-            await self._objects.store.create(kinds.storage_key(kind, "", address), envelope.encode(made))
-        except interface.KeyExists:
+            await self._objects.create(kind, "", address, made)
+        except errors.StatusError as error:
+            if error.reason != "AlreadyExists":
+                raise
             return False
         return True
 

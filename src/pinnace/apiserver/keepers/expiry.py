@@ -9,7 +9,6 @@ from typing import Any
 from pinnace.api import resources
 from pinnace.apiserver.storage import envelope, objects
 from pinnace.kit import clock
-from pinnace.store import interface
 
 Object = dict[str, Any]
 
@@ -48,9 +47,5 @@ class Expiry:
         """Delete what has expired; what changes meanwhile stays."""
         now = self._clock.now()
         for record in self._objects.records(resources.EVENTS):
-            if not is_expired(envelope.parse(record), now):
-                continue
-            try:
-                await self._objects.store.delete(record.key, record.mod_revision)
-            except (interface.RevisionMismatch, interface.KeyMissing):
-                continue
+            if is_expired(envelope.parse(record), now):
+                await self._objects.delete(record)

@@ -5,12 +5,11 @@ import asyncio
 import datetime
 from typing import Any
 
-from pinnace.api import kinds, resources
+from pinnace.api import resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.bootstrap import flow_table, writer
-from pinnace.apiserver.storage import envelope
+from pinnace.apiserver.storage import envelope, objects
 from pinnace.kit import clock
-from pinnace.store import interface
 
 Object = dict[str, Any]
 
@@ -57,10 +56,10 @@ class FlowObjects:
 
     async def follow(self, resource: resources.Resource) -> None:
         """Keep them whenever an object of `resource` changes, for ever. Raises when history is gone: to be started again."""
-        store = self._services.store
-        revision = store.revision
+        stored = self._services.objects
+        revision = stored.revision
         await self.keep()
-        async with store.watch(kinds.storage_prefix(self._services.objects.kind(resource)), revision) as watch:
+        async with stored.watch(stored.kind(resource), "", revision) as watch:
             async for batch in watch:
                 if all(event.record is not None and event.previous is not None for event in batch):
                     # Somebody is changing one of them, perhaps its status: their next write should not find ours in between.
@@ -78,12 +77,13 @@ class FlowObjects:
         levels = frozenset(level["metadata"]["name"] for level in stored.all(resources.PRIORITY_LEVELS))
         await asyncio.gather(*(self._judge(record, levels) for record in stored.records(resources.FLOW_SCHEMAS)))
 
-    async def _judge(self, record: interface.Record, levels: frozenset[str]) -> None:
+    async def _judge(self, record: objects.Stored, levels: frozenset[str]) -> None:
         changed = with_dangling(envelope.parse(record), levels, self._services.clock.now())
         if changed is None:
             return
+        stored = self._services.objects
         try:
-            await self._services.store.update(record.key, envelope.encode(changed), record.mod_revision)
-        except (interface.RevisionMismatch, interface.KeyMissing):
+            await stored.replace(stored.kind(resources.FLOW_SCHEMAS), record, changed)
+        except objects.Overtaken:
             # Somebody else changed it: that change wakes this again.
             return

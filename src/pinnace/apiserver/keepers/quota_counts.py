@@ -9,15 +9,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pinnace.api import kinds, resources
+from pinnace.api import resources
 from pinnace.apiserver.admission import resource_quota, usage
 from pinnace.apiserver.storage import envelope, objects
 from pinnace.kit import clock
-from pinnace.store import interface
 
 Object = dict[str, Any]
 
-ALL = "/registry/"
 # Changes come in bursts: one count serves all of a moment.
 _SETTLE_SECONDS = 0.05
 # Of these an update may free something; of the rest only a deletion.
@@ -29,49 +27,49 @@ class QuotaCounts:
         self._objects = stored
         self._bookings = bookings
         self._clock = time
-        self._quotas = kinds.storage_prefix(stored.kind(resources.RESOURCE_QUOTAS))
-        self._pods = kinds.storage_prefix(stored.kind(resources.PODS))
-        self._changing = tuple(kinds.storage_prefix(stored.kind(resource)) for resource in _CHANGING)
+        self._quotas = stored.kind(resources.RESOURCE_QUOTAS)
+        self._pods = stored.kind(resources.PODS)
+        self._changing = tuple(stored.kind(resource) for resource in _CHANGING)
         self._limited: dict[str, set[str]] = {}
-        """The keys of the quotas of each namespace that has some."""
+        """The names of the quotas of each namespace that has some."""
         self._due: set[str] = set()
         self._is_due = asyncio.Event()
 
     async def follow(self) -> None:
         """Note for ever which namespaces have to be counted. Raises when history is gone: to be started again."""
-        store = self._objects.store
-        page = store.range(self._quotas)
+        page = self._objects.list(self._quotas)
         self._limited = {}
         for record in page.records:
-            self._note_quota(record.key, record)
-        async with store.watch(ALL, page.revision) as watch:
+            self._note_quota(*objects.names(self._quotas, record), record)
+        async with self._objects.watch_everything(page.revision) as watch:
             async for batch in watch:
                 self.note(batch)
 
-    def note(self, batch: Sequence[interface.Event]) -> None:
+    def note(self, batch: Sequence[objects.Change]) -> None:
         for event in batch:
-            if event.key.startswith(self._quotas):
-                self._note_quota(event.key, event.record)
-            elif self._limited and (namespace := _namespace(event.key)) in self._limited and self._may_free(event):
+            if objects.is_of(self._quotas, event):
+                self._note_quota(*objects.names(self._quotas, event), event.record)
+            elif (
+                self._limited and (namespace := objects.namespace_of(event)) in self._limited and self._may_free(event)
+            ):
                 self._want(namespace)
 
-    def _note_quota(self, key: str, record: interface.Record | None) -> None:
-        namespace = _namespace(key)
-        keys = self._limited.setdefault(namespace, set())
+    def _note_quota(self, namespace: str, name: str, record: objects.Stored | None) -> None:
+        names = self._limited.setdefault(namespace, set())
         if record is None:
-            keys.discard(key)
-            if not keys:
+            names.discard(name)
+            if not names:
                 del self._limited[namespace]
-        elif key not in keys or not _is_counted(envelope.parse(record)):
-            keys.add(key)
+        elif name not in names or not _is_counted(envelope.parse(record)):
+            names.add(name)
             self._want(namespace)
 
-    def _may_free(self, event: interface.Event) -> bool:
+    def _may_free(self, event: objects.Change) -> bool:
         if event.record is None:
             return True
-        if event.previous is None or not event.key.startswith(self._changing):
+        if event.previous is None or not any(objects.is_of(kind, event) for kind in self._changing):
             return False
-        if event.key.startswith(self._pods):
+        if objects.is_of(self._pods, event):
             pod = envelope.parse(event.record)
             # A specification that changed may want less: a resize.
             before = envelope.parse(event.previous)
@@ -105,15 +103,10 @@ class QuotaCounts:
                 continue
             quota["status"] = status
             try:
-                await self._objects.store.update(record.key, envelope.encode(quota), record.mod_revision)
-            except (interface.RevisionMismatch, interface.KeyMissing):
+                await self._objects.replace(self._quotas, record, quota)
+            except objects.Overtaken:
                 return False
         return True
-
-
-def _namespace(key: str) -> str:
-    """Of a namespaced object, whose key ends with `<namespace>/<name>`."""
-    return key.rsplit("/", 2)[-2]
 
 
 def _is_counted(quota: Object) -> bool:

@@ -1,18 +1,44 @@
-"""Kinds over the store: where an object lies, and reads of the objects that the server itself looks at."""
+"""The only way to objects: what is read, watched and written goes through here, and nothing else of the API server knows keys or the store.
 
-from collections.abc import Iterator, Sequence
+An object is `Stored`: its bytes as readers get them, with what readers computed of them beside. `create`, `guaranteed_update` and `delete` are
+what a caller mostly wants; `guaranteed`, `replace` and `remove` are what they are made of, for those whose decision takes more than a
+function: admission, say. Always: a write lands on the state that it was decided on, or is decided again.
+"""
 
-from pinnace.api import kinds, resources
-from pinnace.apiserver.storage import envelope
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
+
+from pinnace.api import errors, kinds, resources
+from pinnace.apiserver.storage import conversion, decoded, envelope
 from pinnace.store import interface
 
 Object = envelope.Object
+T = TypeVar("T")
+
+Stored = interface.Record
+"""An object as it lies in the store. `value`: its bytes, stamped with their resourceVersion."""
+Change = interface.Event
+"""Of a watch."""
+Page = interface.Page
+Watch = interface.Watch
+Compacted = interface.Compacted
+FutureRevision = interface.FutureRevision
+WatcherTooSlow = interface.WatcherTooSlow
+
+ATTEMPTS = 100
+"""Of a write, against others who are faster each time."""
+_EVERYTHING = "/registry/"
+
+
+class Overtaken(Exception):
+    """The object was changed or deleted by somebody else since it was read: decide again, on its newest state."""
 
 
 class Objects:
     def __init__(self, store: interface.Store, registry: kinds.Registry) -> None:
-        self.store = store
+        self._store = store
         self.registry = registry
+        self.decoded = decoded.Decoded()
 
     def kind(self, resource: resources.Resource) -> kinds.Kind:
         """Raises KeyError where the registry does not have it."""
@@ -21,18 +47,146 @@ class Objects:
             raise KeyError(resource)
         return found
 
-    def record(self, resource: resources.Resource, namespace: str, name: str) -> interface.Record | None:
-        return self.store.get(kinds.storage_key(self.kind(resource), namespace, name))
+    @property
+    def revision(self) -> int:
+        """The newest that readers see."""
+        return self._store.revision
+
+    # Reading. Nothing waits: the newest state lives in memory.
+
+    def find(self, kind: kinds.Kind, namespace: str, name: str) -> Stored | None:
+        return self._store.get(kinds.storage_key(kind, namespace, name))
+
+    def record(self, resource: resources.Resource, namespace: str, name: str) -> Stored | None:
+        return self.find(self.kind(resource), namespace, name)
 
     def get(self, resource: resources.Resource, namespace: str, name: str) -> Object | None:
         """The newest state, shared by all readers: never change it."""
         found = self.record(resource, namespace, name)
         return envelope.shared(found) if found is not None else None
 
-    def records(self, resource: resources.Resource, namespace: str = "") -> Sequence[interface.Record]:
-        prefix = kinds.storage_prefix(self.kind(resource))
-        return self.store.range(f"{prefix}{namespace}/" if namespace else prefix).records
+    def list(
+        self, kind: kinds.Kind, namespace: str = "", *, after: str = "", limit: int = 0, revision: int = 0
+    ) -> Page:
+        """Those of `namespace` ("": of all) whose path (`path`) comes after `after`, at most `limit` (0: all), as of `revision` (0: now).
+        Raises Compacted, FutureRevision."""
+        prefix = _prefix(kind, namespace)
+        return self._store.range(prefix, after=prefix + after if after else "", limit=limit, revision=revision)
+
+    def records(self, resource: resources.Resource, namespace: str = "") -> Sequence[Stored]:
+        return self.list(self.kind(resource), namespace).records
 
     def all(self, resource: resources.Resource, namespace: str = "") -> Iterator[Object]:
         """Shared objects: for kinds that are few and small."""
         return (envelope.shared(found) for found in self.records(resource, namespace))
+
+    def watch(self, kind: kinds.Kind, namespace: str, after: int) -> Watch:
+        """Every change of the collection whose revision is greater than `after`. Raises Compacted, FutureRevision."""
+        return self._store.watch(_prefix(kind, namespace), after)
+
+    def watch_one(self, kind: kinds.Kind, namespace: str, name: str, after: int) -> Watch:
+        """The same for whatever path begins with that of this object: look at `key`."""
+        return self._store.watch(kinds.storage_key(kind, namespace, name), after)
+
+    def watch_everything(self, after: int) -> Watch:
+        """Every change of any kind."""
+        return self._store.watch(_EVERYTHING, after)
+
+    # Writing.
+
+    async def create(self, kind: kinds.Kind, namespace: str, name: str, obj: Object) -> Stored:
+        """Watchers in this process may be handed `obj` itself: it must hold nothing but what JSON holds, and nobody may change it from
+        now on. Raises AlreadyExists."""
+        key = kinds.storage_key(kind, namespace, name)
+        value = await self._encode(kind, key, obj)
+        try:
+            return await self._store.create(key, value)
+        except interface.KeyExists:
+            raise errors.already_exists(kind.group, kind.plural, name) from None
+        finally:
+            self.decoded.withdraw(key)
+
+    async def guaranteed_update(
+        self, kind: kinds.Kind, namespace: str, name: str, make: Callable[[Object], Object | None]
+    ) -> Stored:
+        """Replace the object by `make` of its present state (a fresh object, the callee's to change); None: it stays. What `make` raises ends
+        it. Raises NotFound; Conflict where others were faster each time."""
+
+        async def act(present: Stored) -> Stored:
+            wanted = make(await conversion.parse(kind, present))
+            return present if wanted is None else await self.replace(kind, present, wanted)
+
+        return await self.guaranteed(kind, namespace, name, act)
+
+    async def delete(self, present: Stored) -> bool:
+        """Whether it is gone: not where it has changed since."""
+        try:
+            await self.remove(present)
+        except Overtaken:
+            return False
+        return True
+
+    async def guaranteed(self, kind: kinds.Kind, namespace: str, name: str, act: Callable[[Stored], Awaitable[T]]) -> T:
+        """`act` on the present state, again for as long as it is overtaken. Raises NotFound, Conflict, and what `act` raises."""
+        for _ in range(ATTEMPTS):
+            present = self.find(kind, namespace, name)
+            if present is None:
+                raise errors.not_found(kind.group, kind.plural, name)
+            try:
+                return await act(present)
+            except Overtaken:
+                continue
+        raise errors.conflict(kind.group, kind.plural, name, errors.OBJECT_MODIFIED)
+
+    async def replace(self, kind: kinds.Kind, present: Stored, obj: Object) -> Stored:
+        """`obj` in the place of `present`; of `obj` holds what `create` says. Raises Overtaken."""
+        value = await self._encode(kind, present.key, obj)
+        try:
+            return await self._store.update(present.key, value, present.mod_revision)
+        except (interface.RevisionMismatch, interface.KeyMissing):
+            raise Overtaken from None
+        finally:
+            self.decoded.withdraw(present.key)
+
+    async def remove(self, present: Stored) -> bytes:
+        """The last state, stamped with the revision at which it went. Raises Overtaken."""
+        try:
+            return (await self._store.delete(present.key, present.mod_revision)).last_value
+        except (interface.RevisionMismatch, interface.KeyMissing):
+            raise Overtaken from None
+
+    async def _encode(self, kind: kinds.Kind, key: str, obj: Object) -> bytes:
+        value = await conversion.encode(kind, obj)
+        if kind.rules.stored is None:
+            self.decoded.offer(key, value, obj)
+        return value
+
+
+def _prefix(kind: kinds.Kind, namespace: str) -> str:
+    prefix = kinds.storage_prefix(kind)
+    return f"{prefix}{namespace}/" if namespace and kind.namespaced else prefix
+
+
+def path(kind: kinds.Kind, namespace: str, stored: Stored) -> str:
+    """Below the collection of `namespace` ("": of all): `name`, or `namespace/name`. Objects are listed in the order of their paths."""
+    return stored.key[len(_prefix(kind, namespace)) :]
+
+
+def is_of(kind: kinds.Kind, change: Change) -> bool:
+    return change.key.startswith(kinds.storage_prefix(kind))
+
+
+def key(kind: kinds.Kind, namespace: str, name: str) -> str:
+    """The `key` of what is stored there and of its changes: to be compared, never taken apart."""
+    return kinds.storage_key(kind, namespace, name)
+
+
+def names(kind: kinds.Kind, found: Stored | Change) -> tuple[str, str]:
+    """(namespace, name); the namespace is "" where the kind has none."""
+    namespace, _, name = found.key[len(kinds.storage_prefix(kind)) :].rpartition("/")
+    return namespace, name
+
+
+def namespace_of(found: Stored | Change) -> str:
+    """Of an object of any namespaced kind, whose key ends with `<namespace>/<name>`."""
+    return found.key.rsplit("/", 2)[-2]

@@ -36,11 +36,11 @@ def parse(text: str) -> int:
 async def wait_reached(context: contexts.Context, text: str) -> int:
     """Wait a moment for a version that has not happened yet. Raises 504 when it does not."""
     wanted = parse(text)
-    store, clock = context.services.store, context.services.clock
+    stored, clock = context.services.objects, context.services.clock
     deadline = clock.monotonic() + _WAIT_SECONDS
-    while wanted > store.revision:
+    while wanted > stored.revision:
         if clock.monotonic() >= deadline:
-            raise too_large(wanted, store.revision)
+            raise too_large(wanted, stored.revision)
         await clock.sleep(_POLL_SECONDS)
     return wanted
 

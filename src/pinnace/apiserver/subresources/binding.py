@@ -2,19 +2,14 @@
 
 from typing import Any
 
-from pinnace.api import errors, kinds, resources
+from pinnace.api import errors, resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import bodies, query
-from pinnace.apiserver.storage import envelope
 from pinnace.apiserver.subresources import answers
-from pinnace.apiserver.verbs import writing
 from pinnace.kit import clock
-from pinnace.store import interface
 from pinnace.web import messages
 
 Object = dict[str, Any]
-
-_ATTEMPTS = 20
 
 
 async def bind(context: contexts.Context) -> messages.Answer:
@@ -46,25 +41,13 @@ def _check(binding: Object, name: str) -> None:
 
 async def _bind(context: contexts.Context, binding: Object, name: str, *, dry_run: bool) -> None:
     """One store write; whoever comes second is told so."""
-    store = context.services.store
-    pods = context.services.objects.kind(resources.PODS)
-    key = kinds.storage_key(pods, context.namespace, name)
-    for _ in range(_ATTEMPTS):
-        record = store.get(key)
-        if record is None:
-            raise errors.not_found("", "pods", name)
-        pod = envelope.parse(record)
+
+    def bound(pod: Object) -> Object | None:
         assign(pod, binding, clock.rfc3339(context.services.clock.now()))
-        if dry_run:
-            return
-        try:
-            await writing.put(context.services, pods, key, pod, record.mod_revision)
-        except interface.RevisionMismatch:
-            continue
-        except interface.KeyMissing:
-            raise errors.not_found("", "pods", name) from None
-        return
-    raise errors.conflict("", "pods", name, errors.OBJECT_MODIFIED)
+        return None if dry_run else pod
+
+    stored = context.services.objects
+    await stored.guaranteed_update(stored.kind(resources.PODS), context.namespace, name, bound)
 
 
 def assign(pod: Object, binding: Object, now: str) -> None:

@@ -8,16 +8,14 @@ from pinnace.api import errors, kinds, resources, selectors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.http import bodies, query
-from pinnace.apiserver.storage import envelope
+from pinnace.apiserver.storage import envelope, objects
 from pinnace.apiserver.subresources import answers, binding
 from pinnace.apiserver.verbs import deleting
 from pinnace.kit import clock
-from pinnace.store import interface
 from pinnace.web import messages
 
 Object = dict[str, Any]
 
-_ATTEMPTS = 20
 _VIOLATION = "Cannot evict pod as it would violate the pod's disruption budget."
 _PROCESSING_RETRY_SECONDS = 10
 _MOST_DISRUPTED = 2000
@@ -66,7 +64,7 @@ def can_ignore_budgets(pod: Object) -> bool:
     return phase in ("Succeeded", "Failed", "Pending") or bool(pod["metadata"].get("deletionTimestamp"))
 
 
-def _budgets(context: contexts.Context, pod: Object) -> Sequence[interface.Record]:
+def _budgets(context: contexts.Context, pod: Object) -> Sequence[objects.Stored]:
     labels = pod["metadata"].get("labels") or {}
     found = []
     for record in context.services.objects.records(resources.POD_DISRUPTION_BUDGETS, context.namespace):
@@ -78,8 +76,8 @@ def _budgets(context: contexts.Context, pod: Object) -> Sequence[interface.Recor
 
 async def _spend(context: contexts.Context, pod: Object, *, dry_run: bool) -> None:
     """Take one disruption out of the pod's budget: one commit, so that the budget is never overdrawn. Raises 429."""
-    store = context.services.store
-    for _ in range(_ATTEMPTS):
+    stored = context.services.objects
+    for _ in range(objects.ATTEMPTS):
         records = _budgets(context, pod)
         if not records:
             return
@@ -96,8 +94,8 @@ async def _spend(context: contexts.Context, pod: Object, *, dry_run: bool) -> No
         if dry_run:
             return
         try:
-            await store.update(records[0].key, envelope.encode(budget), records[0].mod_revision)
-        except (interface.RevisionMismatch, interface.KeyMissing):
+            await stored.replace(stored.kind(resources.POD_DISRUPTION_BUDGETS), records[0], budget)
+        except objects.Overtaken:
             continue
         return
     raise errors.too_many_requests(_VIOLATION, 1)
@@ -148,12 +146,8 @@ def _violated(why: str, retry_after_seconds: int) -> errors.StatusError:
 
 async def _tell(context: contexts.Context) -> None:
     """The pod's status says why it goes."""
-    store = context.services.store
-    for _ in range(_ATTEMPTS):
-        record = store.get(context.key)
-        if record is None:
-            raise context.not_found()
-        pod = envelope.parse(record)
+
+    def told(pod: Object) -> Object:
         condition = {
             "type": "DisruptionTarget",
             "status": "True",
@@ -161,10 +155,7 @@ async def _tell(context: contexts.Context) -> None:
             "message": "Eviction API: evicting",
         }
         binding.set_condition(pod, condition, clock.rfc3339(context.services.clock.now()))
-        try:
-            await store.update(record.key, envelope.encode(pod), record.mod_revision)
-        except interface.RevisionMismatch:
-            continue
-        except interface.KeyMissing:
-            raise context.not_found() from None
-        return
+        return pod
+
+    stored = context.services.objects
+    await stored.guaranteed_update(stored.kind(resources.PODS), context.namespace, context.name, told)

@@ -5,6 +5,7 @@ import dataclasses
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import negotiate, views
+from pinnace.apiserver.storage import objects
 from pinnace.apiserver.verbs import deleting
 from pinnace.apiserver.verbs import list as listing
 from pinnace.web import messages
@@ -14,10 +15,9 @@ async def delete_collection(context: contexts.Context) -> messages.Answer:
     """Answers the objects as they were found. One that is gone meanwhile is no error."""
     options = await deleting.options(context)
     found = await listing.select(context)
-    prefix = context.prefix
     for record in found.records:
-        namespace, _, name = record.key[len(prefix) :].rpartition("/")
-        one = dataclasses.replace(context, name=name, namespace=namespace or context.namespace)
+        namespace, name = objects.names(context.kind, record)
+        one = dataclasses.replace(context, name=name, namespace=namespace)
         try:
             await deleting.delete(one, options)
         except errors.StatusError as error:

@@ -14,16 +14,14 @@ from pinnace.api import errors, kinds
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.http import bodies, query
-from pinnace.apiserver.storage import conversion
+from pinnace.apiserver.storage import conversion, objects
 from pinnace.kit import clock
-from pinnace.store import interface
 
 Object = dict[str, Any]
 Policy = Literal["", "Background", "Foreground", "Orphan"]
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
-_ATTEMPTS = 100
 _POLICIES = ("Background", "Foreground", "Orphan")
 
 
@@ -166,18 +164,15 @@ def _check(found: Options, dry_run: list[str]) -> None:
 
 async def delete(context: contexts.Context, wanted: Options) -> Deleted:
     """Delete the named object. Raises NotFound, Conflict, and what admission raises."""
-    for _ in range(_ATTEMPTS):
-        record = context.record()
-        try:
-            return await _attempt(context, record, wanted)
-        except interface.RevisionMismatch:
-            continue
-        except interface.KeyMissing:
-            raise context.not_found() from None
-    raise context.conflict()
+
+    async def attempt(present: objects.Stored) -> Deleted:
+        return await _attempt(context, present, wanted)
+
+    return await context.services.objects.guaranteed(context.kind, context.namespace, context.name, attempt)
 
 
-async def _attempt(context: contexts.Context, record: interface.Record, wanted: Options) -> Deleted:
+async def _attempt(context: contexts.Context, record: objects.Stored, wanted: Options) -> Deleted:
+    """Raises Overtaken."""
     kind, services = context.kind, context.services
     old = await conversion.parse(kind, record)
     _check_preconditions(context, old, wanted)
@@ -198,21 +193,19 @@ async def _attempt(context: contexts.Context, record: interface.Record, wanted: 
     try:
         await services.admission.mutate(attributes)
         await services.admission.validate(attributes)
-        action = plan(kind, await conversion.parse(kind, record), wanted, services.clock.now())
+        action = plan(kind, old, wanted, services.clock.now())
         if isinstance(action, Nothing):
             return Deleted(await conversion.value(kind, record.value), is_gone=False)
         if isinstance(action, Mark):
             if wanted.dry_run:
                 return Deleted(conversion.encode_dry(action.obj, record.mod_revision), is_gone=False)
-            written = await services.store.update(
-                record.key, await conversion.encode(kind, action.obj), record.mod_revision
-            )
+            written = await services.objects.replace(kind, record, action.obj)
             return Deleted(await conversion.value(kind, written.value), is_gone=False)
         if wanted.dry_run:
             return Deleted(await conversion.value(kind, record.value), is_gone=True)
-        event = await services.store.delete(record.key, record.mod_revision)
+        last = await services.objects.remove(record)
         landed = True
-        return Deleted(await conversion.value(kind, event.last_value), is_gone=True)
+        return Deleted(await conversion.value(kind, last), is_gone=True)
     finally:
         await attributes.settle(landed=landed)
 
@@ -229,7 +222,9 @@ def _check_preconditions(context: contexts.Context, old: Object, wanted: Options
 
 
 def plan(kind: kinds.Kind, obj: Object, wanted: Options, now: datetime.datetime) -> Action:
-    """What deleting `obj` (the callee's to change) comes to."""
+    """What deleting `obj` comes to."""
+    # All that a deletion changes; the rest is shared with `obj`.
+    obj = {**obj, "metadata": {**obj["metadata"]}}
     metadata = obj["metadata"]
     before = _essence(obj)
     metadata_finalizers = _finalizers(kind, metadata, wanted)
@@ -240,7 +235,7 @@ def plan(kind: kinds.Kind, obj: Object, wanted: Options, now: datetime.datetime)
     rules = kind.rules.deletion
     grace = rules.grace(obj, wanted.grace_period_seconds)
     if rules.phase:
-        obj.setdefault("status", {})["phase"] = rules.phase
+        obj["status"] = {**(obj.get("status") or {}), "phase": rules.phase}
     if not metadata_finalizers and not grace and not rules.is_held(obj):
         return Remove()
     _mark(metadata, grace, now)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pinnace.api import errors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import negotiate, views
-from pinnace.apiserver.storage import filters, versions
-from pinnace.store import interface
+from pinnace.apiserver.storage import filters, objects, versions
 from pinnace.web import messages
 
 _CHUNK = 500
@@ -22,7 +21,7 @@ _INCONSISTENT = (
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Listing:
-    records: Sequence[interface.Record]
+    records: Sequence[objects.Stored]
     revision: int
     next_token: str = ""
     remaining: int | None = None
@@ -48,7 +47,7 @@ async def select(context: contexts.Context) -> Listing:
     revision = await _snapshot(context, limit)
     try:
         return collect(context, chosen, "", limit, revision)
-    except interface.Compacted as error:
+    except objects.Compacted as error:
         raise versions.compacted(error.revision, error.oldest) from None
 
 
@@ -70,61 +69,66 @@ def _continue(context: contexts.Context, chosen: filters.Filter, text: str, limi
     revision = max(token.revision, 0)
     try:
         return collect(context, chosen, token.after, limit, revision)
-    except interface.Compacted:
+    except objects.Compacted:
         fresh = versions.Continue(-1, token.after).encode()
         error = errors.expired(_INCONSISTENT)
         error.continue_token = fresh
         raise error from None
-    except interface.FutureRevision as error:
+    except objects.FutureRevision as error:
         raise versions.too_large(error.revision, error.current) from None
 
 
 def collect(context: contexts.Context, chosen: filters.Filter, after: str, limit: int, revision: int) -> Listing:
-    """At most `limit` (0: all) matches after the key `after` (below the prefix), of the snapshot `revision` (0: the newest)."""
-    store, prefix = context.services.store, context.prefix
+    """At most `limit` (0: all) matches after the path `after`, of the snapshot `revision` (0: the newest)."""
+    kind, namespace, stored = context.kind, context.namespace, context.services.objects
     if chosen.name and (context.namespace or not context.kind.namespaced) and not revision and not after:
         return _single(context, chosen)
-    start = prefix + after if after else ""
     if chosen.is_everything:
-        page = store.range(prefix, after=start, limit=limit, revision=revision)
-        return _listing(page.records, page.revision, page.remaining, prefix, shows_remaining=True)
+        page = stored.list(kind, namespace, after=after, limit=limit, revision=revision)
+        return _listing(context, page.records, page.revision, page.remaining, shows_remaining=True)
     if not limit:
-        page = store.range(prefix, after=start, revision=revision)
+        page = stored.list(kind, namespace, after=after, revision=revision)
         return Listing(chosen.select(page.records), page.revision)
-    return _filtered_page(store, prefix, chosen, start, limit, revision)
+    return _filtered_page(context, chosen, after, limit, revision)
 
 
 def _single(context: contexts.Context, chosen: filters.Filter) -> Listing:
-    revision = context.services.store.revision
-    record = context.services.store.get(context.prefix + chosen.name)
+    stored = context.services.objects
+    revision = stored.revision
+    record = stored.find(context.kind, context.namespace, chosen.name)
     return Listing([record] if record is not None and chosen.matches(record) else [], revision)
 
 
-def _filtered_page(
-    store: interface.Store, prefix: str, chosen: filters.Filter, start: str, limit: int, revision: int
-) -> Listing:
-    found: list[interface.Record] = []
+def _filtered_page(context: contexts.Context, chosen: filters.Filter, after: str, limit: int, revision: int) -> Listing:
+    kind, namespace = context.kind, context.namespace
+    found: list[objects.Stored] = []
     while True:
-        page = store.range(prefix, after=start, limit=max(_CHUNK, limit), revision=revision)
+        page = context.services.objects.list(kind, namespace, after=after, limit=max(_CHUNK, limit), revision=revision)
         revision = page.revision
         for position, record in enumerate(page.records):
             if chosen.matches(record):
                 found.append(record)
                 if len(found) == limit:
                     left = len(page.records) - position - 1 + page.remaining
-                    return _listing(found, revision, left, prefix, shows_remaining=False)
+                    return _listing(context, found, revision, left, shows_remaining=False)
         if not page.remaining:
             return Listing(found, revision)
-        start = page.records[-1].key
+        after = objects.path(kind, namespace, page.records[-1])
 
 
 def _listing(
-    records: Sequence[interface.Record], revision: int, remaining: int, prefix: str, *, shows_remaining: bool
+    context: contexts.Context,
+    records: Sequence[objects.Stored],
+    revision: int,
+    remaining: int,
+    *,
+    shows_remaining: bool,
 ) -> Listing:
     """`shows_remaining`: upstream counts what is left only where no selector could hide some of it."""
     if not remaining or not records:
         return Listing(records, revision)
-    token = versions.Continue(revision, records[-1].key[len(prefix) :]).encode()
+    after = objects.path(context.kind, context.namespace, records[-1])
+    token = versions.Continue(revision, after).encode()
     return Listing(records, revision, token, remaining if shows_remaining else None)
 
 

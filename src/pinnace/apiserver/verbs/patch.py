@@ -98,7 +98,7 @@ async def _apply(context: contexts.Context, data: bytes, options: query.WriteOpt
     config = _configuration(context, data, options)
     for _ in range(2):
         try:
-            if context.services.store.get(context.key) is not None or context.subresource:
+            if context.find() is not None or context.subresource:
                 return await writing.update(
                     context,
                     lambda old: _applied(context, old, config, options),

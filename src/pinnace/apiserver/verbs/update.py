@@ -11,7 +11,7 @@ async def update(context: contexts.Context) -> messages.Answer:
     options = query.write_options(context.query, "UpdateOptions")
     data = await bodies.read(context)
     first = _wanted(context, data, options)
-    if context.services.store.get(context.key) is None and may_create(context):
+    if context.find() is None and may_create(context):
         if first["metadata"].get("resourceVersion"):
             raise context.not_found()
         context.require("create")

@@ -10,8 +10,7 @@ import orjson
 from pinnace.api import errors, kinds
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import frames, negotiate, respond, serializers, socket_streams, views
-from pinnace.apiserver.storage import conversion, filters, versions
-from pinnace.store import interface
+from pinnace.apiserver.storage import conversion, decoded, filters, objects, versions
 from pinnace.web import messages
 
 _CHUNK = 500
@@ -30,7 +29,7 @@ async def watch(context: contexts.Context) -> messages.Answer:
     stream = Stream(context, chosen, form)
     try:
         body = stream.open(start, initial=options.maybe_flag("sendInitialEvents"))
-    except interface.Compacted as error:
+    except objects.Compacted as error:
         body = _one_chunk(stream.render.error(versions.compacted(error.revision, error.oldest)))
     headers = [("Content-Type", form.serializer.stream_media), ("Cache-Control", "no-cache, private")]
     headers += respond.warning_headers(context.warnings)
@@ -43,7 +42,7 @@ async def _one_chunk(chunk: Any) -> AsyncGenerator[Any, None]:
     yield chunk
 
 
-Change = tuple[interface.Event, bytes]
+Change = tuple[objects.Change, bytes]
 """An event, and what it is to this watcher: `ADDED`, `MODIFIED`, `DELETED`."""
 
 
@@ -53,7 +52,9 @@ class Stream:
     def __init__(self, context: contexts.Context, chosen: filters.Filter, form: negotiate.Form) -> None:
         self._context = context
         self._chosen = chosen
-        self._only_key = context.prefix + chosen.name if chosen.name and self._is_one_collection() else ""
+        self._only_key = ""
+        if chosen.name and self._is_one_collection():
+            self._only_key = objects.key(context.kind, context.namespace, chosen.name)
         self.render = _renderer(context, form)
         self._wants_bookmarks = context.query.flag("allowWatchBookmarks")
         self._clock = context.services.clock
@@ -68,17 +69,17 @@ class Stream:
 
     def open(self, start: int, *, initial: bool | None) -> AsyncGenerator[Any, None]:
         """Raises Compacted. `start` 0: what is there first, unless `initial` says no."""
-        store = self._context.services.store
+        kind, namespace, stored = self._context.kind, self._context.namespace, self._context.services.objects
         wants_state = initial if initial is not None else not start
         if wants_state:
-            page = store.range(self._context.prefix)
-            opened = store.watch(self._context.prefix, page.revision)
+            page = stored.list(kind, namespace)
+            opened = stored.watch(kind, namespace, page.revision)
             return self._run(opened, page, marks_end=bool(initial))
-        opened = store.watch(self._context.prefix, start or store.revision)
+        opened = stored.watch(kind, namespace, start or stored.revision)
         return self._run(opened, None, marks_end=False)
 
     async def _run(
-        self, opened: interface.Watch, page: interface.Page | None, *, marks_end: bool
+        self, opened: objects.Watch, page: objects.Page | None, *, marks_end: bool
     ) -> AsyncGenerator[Any, None]:
         ticker, registry = self._context.services.ticker, self._context.services.registry
         registry.follow(self._end_with_kind)
@@ -93,9 +94,9 @@ class Stream:
                 async with contextlib.aclosing(self._changes(events)) as changes:
                     async for changed in changes:
                         yield changed
-        except interface.Compacted as error:
+        except objects.Compacted as error:
             yield self.render.error(versions.compacted(error.revision, error.oldest))
-        except interface.WatcherTooSlow:
+        except objects.WatcherTooSlow:
             return
         finally:
             registry.unfollow(self._end_with_kind)
@@ -107,14 +108,14 @@ class Stream:
             self._end = self._clock.monotonic()
             self._ring()
 
-    async def _initial(self, page: interface.Page, *, marks_end: bool) -> AsyncGenerator[Any, None]:
+    async def _initial(self, page: objects.Page, *, marks_end: bool) -> AsyncGenerator[Any, None]:
         records = [record for record in page.records if self._is_selected(record)]
         for start in range(0, len(records), _CHUNK):
             yield await self.render.records(records[start : start + _CHUNK])
         if marks_end and self._wants_bookmarks:
             yield self.render.bookmark(page.revision, ends_initial=True)
 
-    async def _changes(self, events: interface.Watch) -> AsyncGenerator[Any, None]:
+    async def _changes(self, events: objects.Watch) -> AsyncGenerator[Any, None]:
         iterator = events.__aiter__()
         interval = self._context.services.settings.bookmark_interval
         next_bookmark = self._clock.monotonic() + interval
@@ -144,7 +145,7 @@ class Stream:
         rung, self._rung = self._rung, False
         return rung
 
-    async def _next_batch(self, iterator: AsyncIterator[Sequence[interface.Event]]) -> Sequence[interface.Event] | None:
+    async def _next_batch(self, iterator: AsyncIterator[Sequence[objects.Change]]) -> Sequence[objects.Change] | None:
         """The next events; () when the timer rang; None when the store ended the watch."""
         if self._take_ring():
             return ()
@@ -159,15 +160,15 @@ class Stream:
         finally:
             self._task = None
 
-    def _selected(self, batch: Sequence[interface.Event]) -> list[Change]:
+    def _selected(self, batch: Sequence[objects.Change]) -> list[Change]:
         if self._chosen.is_everything:
             return [(event, kind_of_change(event)) for event in batch]
         return [(event, seen) for event in batch if (seen := self._kind_of_event(event))]
 
-    def _is_selected(self, record: interface.Record) -> bool:
+    def _is_selected(self, record: objects.Stored) -> bool:
         return (not self._only_key or record.key == self._only_key) and self._chosen.matches(record)
 
-    def _kind_of_event(self, event: interface.Event) -> bytes:
+    def _kind_of_event(self, event: objects.Change) -> bytes:
         """What the change is to this watcher; b"" for nothing."""
         if self._only_key and event.key != self._only_key:
             return b""
@@ -178,7 +179,7 @@ class Stream:
         return b"ADDED" if now else b""
 
 
-def kind_of_change(event: interface.Event) -> bytes:
+def kind_of_change(event: objects.Change) -> bytes:
     if event.record is None:
         return b"DELETED"
     return b"ADDED" if event.previous is None else b"MODIFIED"
@@ -189,15 +190,15 @@ class _Objects:
 
     def __init__(self, context: contexts.Context) -> None:
         self._kind = context.kind
-        self._decoded = context.services.decoded
+        self._decoded = context.services.objects.decoded
 
-    async def records(self, records: Sequence[interface.Record]) -> Sequence[Any]:
+    async def records(self, records: Sequence[objects.Stored]) -> Sequence[Any]:
         return [("ADDED", obj) for obj in await _objects(self._kind, [record.value for record in records])]
 
     async def events(self, changes: Sequence[Change]) -> Sequence[Any]:
         if self._kind.rules.stored is None:
             return [(seen.decode(), self._decoded.get(self._kind, event, seen)) for event, seen in changes]
-        found = await _objects(self._kind, [frames.content(*change) for change in changes])
+        found = await _objects(self._kind, [decoded.content(*change) for change in changes])
         return [(seen.decode(), obj) for (_, seen), obj in zip(changes, found, strict=True)]
 
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> Sequence[tuple[str, Any]]:
@@ -219,12 +220,12 @@ class _Stored:
         self._messages = context.services.messages
         self._serializer = form.serializer
 
-    async def records(self, records: Sequence[interface.Record]) -> Sequence[Any]:
+    async def records(self, records: Sequence[objects.Stored]) -> Sequence[Any]:
         stored = await conversion.values(self._kind, [record.value for record in records])
         return [b"".join(self._pieces(b"ADDED", data)) for data in stored]
 
     async def events(self, changes: Sequence[Change]) -> Sequence[Any]:
-        found = await conversion.values(self._kind, [frames.content(*change) for change in changes])
+        found = await conversion.values(self._kind, [decoded.content(*change) for change in changes])
         out: list[bytes] = []
         for (_, seen), data in zip(changes, found, strict=True):
             out += self._pieces(seen, data)
@@ -251,12 +252,12 @@ class _Transformed:
         self._serializer = form.serializer
         self._transform = transform
 
-    async def records(self, records: Sequence[interface.Record]) -> Sequence[Any]:
+    async def records(self, records: Sequence[objects.Stored]) -> Sequence[Any]:
         found = await _objects(self._kind, [record.value for record in records])
         return [self._frame(b"ADDED", obj) for obj in found]
 
     async def events(self, changes: Sequence[Change]) -> Sequence[Any]:
-        found = await _objects(self._kind, [frames.content(*change) for change in changes])
+        found = await _objects(self._kind, [decoded.content(*change) for change in changes])
         return [self._frame(seen, obj) for (_, seen), obj in zip(changes, found, strict=True)]
 
     def bookmark(self, revision: int, *, ends_initial: bool = False) -> bytes:

@@ -14,9 +14,8 @@ from pinnace.api import errors, kinds, managed_fields, strategy
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.http import query
-from pinnace.apiserver.storage import conversion, memo
+from pinnace.apiserver.storage import conversion, memo, objects
 from pinnace.kit import clock
-from pinnace.store import interface
 
 Object = dict[str, Any]
 
@@ -25,7 +24,6 @@ _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _LONGEST_BASE = 63 - _SUFFIX_LENGTH
 _NAME_ATTEMPTS = 8
-_UPDATE_ATTEMPTS = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,21 +99,22 @@ def _generated_name(context: contexts.Context, base: str) -> str:
 
 async def _insert(context: contexts.Context, obj: Object, options: query.WriteOptions) -> bytes:
     """One commit; a generated name that is taken is generated anew."""
-    kind, services, metadata = context.kind, context.services, obj["metadata"]
+    kind, stored, metadata = context.kind, context.services.objects, obj["metadata"]
     is_generated = bool(metadata.get("generateName")) and not context.name
     for attempt in range(_NAME_ATTEMPTS):
         if attempt:
             metadata["name"] = _generated_name(context, metadata["generateName"])
-        key = kinds.storage_key(kind, context.namespace, metadata["name"])
+        name = metadata["name"]
         if options.dry_run:
-            if services.store.get(key) is None:
+            if stored.find(kind, context.namespace, name) is None:
                 return conversion.encode_dry(obj)
         else:
             try:
-                record = await put(services, kind, key, obj)
+                record = await stored.create(kind, context.namespace, name, obj)
                 return await conversion.value(kind, record.value)
-            except interface.KeyExists:
-                pass
+            except errors.StatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
         if not is_generated:
             break
     if is_generated:
@@ -129,22 +128,6 @@ async def _insert(context: contexts.Context, obj: Object, options: query.WriteOp
             kind=kind.plural,
         )
     raise errors.already_exists(kind.group, kind.plural, metadata["name"])
-
-
-async def put(
-    services: contexts.Services, kind: kinds.Kind, key: str, obj: Object, revision: int | None = None
-) -> interface.Record:
-    """Store `obj` as new (`revision` None) or in the place of that revision. Watchers in this process may be handed `obj` itself: it must
-    hold nothing but what JSON holds, and nobody may change it from now on. Raises KeyExists, RevisionMismatch, KeyMissing."""
-    value = await conversion.encode(kind, obj)
-    if kind.rules.stored is None:
-        services.decoded.offer(key, value, obj)
-    try:
-        if revision is None:
-            return await services.store.create(key, value)
-        return await services.store.update(key, value, revision)
-    finally:
-        services.decoded.withdraw(key)
 
 
 Make = Callable[[Object], Object | None]
@@ -165,27 +148,20 @@ async def update(
     When someone else was faster: again with the newer state if `retries` (unless the wanted object names a resourceVersion),
     else Conflict. Raises NotFound.
     """
-    for _ in range(_UPDATE_ATTEMPTS):
-        record = context.record()
+
+    async def attempt(record: objects.Stored) -> Written:
         old = await conversion.parse(context.kind, record)
         new = make(await conversion.parse(context.kind, record) if retries else old)
         if new is None:
             return Written(await conversion.value(context.kind, record.value))
-        named_version = new["metadata"].get("resourceVersion") or ""
-        _check_preconditions(context, record, new, old, named_version)
-        try:
-            return await _replace(context, record, new, old, options, tracks_fields=tracks_fields)
-        except interface.RevisionMismatch:
-            if not retries and named_version:
-                raise context.conflict() from None
-        except interface.KeyMissing:
-            raise context.not_found() from None
-    raise context.conflict()
+        _check_preconditions(context, record, new, old)
+        return await _replace(context, record, new, old, options, tracks_fields=tracks_fields)
+
+    return await context.services.objects.guaranteed(context.kind, context.namespace, context.name, attempt)
 
 
-def _check_preconditions(
-    context: contexts.Context, record: interface.Record, new: Object, old: Object, version: str
-) -> None:
+def _check_preconditions(context: contexts.Context, record: objects.Stored, new: Object, old: Object) -> None:
+    version = new["metadata"].get("resourceVersion") or ""
     uid, known = new["metadata"].get("uid"), old["metadata"].get("uid")
     if uid and uid != known:
         raise context.conflict(f"Precondition failed: UID in precondition: {uid}, UID in object meta: {known}")
@@ -201,14 +177,14 @@ def _check_preconditions(
 
 async def _replace(
     context: contexts.Context,
-    record: interface.Record,
+    record: objects.Stored,
     new: Object,
     old: Object,
     options: query.WriteOptions,
     *,
     tracks_fields: bool,
 ) -> Written:
-    """Raises RevisionMismatch, KeyMissing of the store."""
+    """Raises Overtaken."""
     kind, services = context.kind, context.services
     _carry_over(new, old)
     if tracks_fields:
@@ -227,10 +203,10 @@ async def _replace(
         if options.dry_run:
             return Written(conversion.encode_dry(new, record.mod_revision))
         if is_finished(kind, new, old):
-            event = await services.store.delete(record.key, record.mod_revision)
+            last = await services.objects.remove(record)
             landed = True
-            return Written(await conversion.value(kind, event.last_value))
-        written = await put(services, kind, record.key, new, record.mod_revision)
+            return Written(await conversion.value(kind, last))
+        written = await services.objects.replace(kind, record, new)
         landed = True
         return Written(await conversion.value(kind, written.value))
     finally:
