@@ -58,6 +58,14 @@ hash=$(cat pyproject.toml tools/build_definitions.py "$lock" | sha256sum | cut -
 stamp=.venv/.stamp-$lock
 is_done() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash $root" ]; }
 is_done && exit 0
+# Another user's checkout: pip would stop half-way, at whichever file it may not replace first.
+for place in . .venv; do
+    if [ -e "$place" ] && [ ! -w "$place" ]; then
+        owner=$(stat -c %U "$place")
+        say "the environment of $root is not there or not up to date, and belongs to $owner: let $owner run ./pinnace version once, or use a checkout of your own"
+        exit 1
+    fi
+done
 # One at a time: a second first use waits for the first one's environment instead of clearing it away under it.
 exec 9<tools/setup.sh
 if ! flock -n 9; then

@@ -40,6 +40,9 @@ class Configuration:
     """Whether `up` adds a context to ~/.kube/config (or the first file of $KUBECONFIG)."""
     log_level: str = "info"
     """Of logs/server.log and logs/node.log: debug, info, warning or error. `debug` is much."""
+    discard_unpacked_layers: bool = False
+    """Whether an image's layers are dropped as they came once they are unpacked (containerd's word). Saves about a third of the disk that
+    images take; they cannot be pushed or saved then."""
 
 
 KEYS = tuple(field.name.replace("_", "-") for field in dataclasses.fields(Configuration))

@@ -39,6 +39,7 @@ class Options:
     port: int | None = None
     node: bool | None = None
     log_level: str | None = None
+    discard_unpacked_layers: bool | None = None
     merge_kubeconfig: bool = True
 
 
@@ -157,7 +158,9 @@ def _prepared(options: Options, tell: Tell) -> Iterator[tuple[places.Places, set
                 cluster = _prepare(options, where)
             except OSError as error:
                 what = f"{error.filename or where.data}: {(error.strerror or str(error)).lower()}"
-                raise LifecycleError(f"{what}; choose another folder with --data-dir, or run with sudo") from error
+                is_refused = isinstance(error, PermissionError) and os.geteuid() != 0
+                further = ", or run with sudo" if is_refused else ""
+                raise LifecycleError(f"{what}; choose another folder with --data-dir{further}") from error
             yield where, cluster
     finally:
         if is_new and not where.cluster_file.exists():
@@ -196,6 +199,7 @@ def _decide(
             node=options.node is not False,
             addresses_in_use=local_addresses(),
             log_level=options.log_level or "info",
+            discard_unpacked_layers=bool(options.discard_unpacked_layers),
         )
     wanted = change(present, options)
     if not running:
@@ -222,6 +226,11 @@ def change(present: settings.Cluster, options: Options) -> settings.Cluster:
         port=present.port if options.port is None else options.port,
         node=present.node if options.node is None else options.node,
         log_level=present.log_level if options.log_level is None else options.log_level,
+        discard_unpacked_layers=(
+            present.discard_unpacked_layers
+            if options.discard_unpacked_layers is None
+            else options.discard_unpacked_layers
+        ),
     )
 
 

@@ -2,14 +2,22 @@
 
 import ipaddress
 
-from pinnace.assemble import places, settings
+from pinnace.assemble import places, registry_files, settings
 from pinnace.engine import engine as engines
 from pinnace.kit import clock
 from pinnace.net import bridge, rules
 
 
 def engine(where: places.Places, cluster: settings.Cluster, time: clock.Clock) -> engines.Engine:
-    return engines.Engine(where.engine, where.run, cluster.cgroup, time)
+    return engines.Engine(
+        where.engine,
+        where.run,
+        cluster.cgroup,
+        time,
+        registry_files.of_cluster(where),
+        registry_files.docker_config,
+        keep_layer_blobs=not cluster.discard_unpacked_layers,
+    )
 
 
 def table(cluster: settings.Cluster) -> rules.TableSettings:

@@ -44,6 +44,8 @@ class Cluster:
     cluster_domain: str = "cluster.local"
     log_level: str = "info"
     """Of the server and the node: debug, info, warning or error."""
+    discard_unpacked_layers: bool = False
+    """Whether layers are not kept as they came once they are unpacked: less disk, and images cannot be pushed or saved."""
 
     @property
     def cluster_dns(self) -> str:
@@ -98,6 +100,7 @@ def decide(
     node: bool,
     addresses_in_use: frozenset[ipaddress.IPv4Address],
     log_level: str = "info",
+    discard_unpacked_layers: bool = False,
 ) -> Cluster:
     """A new cluster's settings. `addresses_in_use` are those of this machine's interfaces."""
     pod_cidr, service_cidr = free_ranges(addresses_in_use, first_range(where))
@@ -112,6 +115,7 @@ def decide(
         pod_cidr=str(pod_cidr),
         service_cidr=str(service_cidr),
         log_level=log_level,
+        discard_unpacked_layers=discard_unpacked_layers,
     )
 
 

@@ -21,7 +21,7 @@ COMMANDS = {
     "up": "Start the cluster and return when it is ready.",
     "down": "Stop the cluster; its data stays, unless --purge.",
     "status": "Show every component: process, address, readiness.",
-    "image": "Load, list, remove and build images.",
+    "image": "Pull, load, list, push, save, remove and build images.",
     "kubectl": "Run the real kubectl against this cluster.",
     "doctor": "Say what this machine lacks, and the line that fixes it.",
     "config": "Show what is configured, and where.",

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +19,15 @@ class Interrupted(Exception):
 
 
 def error(text: str) -> None:
-    print(f"{_styled('error:', '31')} {text}", file=sys.stderr)
+    print(f"{_styled('error:', '31')} {as_called(text)}", file=sys.stderr)
+
+
+def as_called(text: str) -> str:
+    """Commands in hints as they work here: `./pinnace up` where a checkout is used and nothing of that name is on PATH."""
+    called = os.environ.get("PINNACE_CALLED", "")
+    if not called or shutil.which("pinnace"):
+        return text
+    return re.sub(r"(`(?:sudo )?|Try: )pinnace (?=[a-z-])", lambda found: f"{found[1]}{called} ", text)
 
 
 def reason(failed: OSError) -> str:
@@ -27,7 +37,7 @@ def reason(failed: OSError) -> str:
 
 
 def warning(text: str) -> None:
-    print(f"{_styled('warning:', '33')} {text}", file=sys.stderr)
+    print(f"{_styled('warning:', '33')} {as_called(text)}", file=sys.stderr)
 
 
 def as_json(value: Any) -> None:

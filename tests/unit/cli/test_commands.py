@@ -270,3 +270,70 @@ def test_progress_is_for_terminals_and_for_the_logs_of_ci(
 )
 def test_sizes_are_decimal(size: float, text: str) -> None:
     assert output.human_size(size) == text
+
+
+def kept_cluster(folder: pathlib.Path, **fields: object) -> None:
+    values = {
+        "name": "kept", "id": "abc", "port": 7443, "node": False, "node_name": "n", "node_ip": "10.0.0.1", "kubelet_port": 10250,
+        "pod_cidr": "10.42.0.0/16", "service_cidr": "10.43.0.0/16",
+    }  # fmt: skip
+    (folder / "cluster.json").write_text(json.dumps(values | fields))
+
+
+def test_config_shows_what_up_would_use_for_a_stopped_cluster(tmp_path: pathlib.Path) -> None:
+    """What the cluster was started with counts where only the default speaks; what is said now counts more."""
+    kept_cluster(tmp_path, log_level="debug")
+    shown = json.loads(
+        run("config", "show", "--origin", "-o", "json", "--data-dir", str(tmp_path), PINNACE_LOG_LEVEL="error").stdout
+    )
+    assert shown["port"] == {"value": 7443, "origin": str(tmp_path / "cluster.json")}
+    assert shown["node"]["value"] is False
+    assert shown["name"]["value"] == "kept"
+    assert shown["log-level"] == {"value": "error", "origin": "PINNACE_LOG_LEVEL"}
+    assert shown["discard-unpacked-layers"] == {"value": False, "origin": str(tmp_path / "cluster.json")}
+
+
+def test_config_says_what_is_wrong_with_a_clusters_file(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "cluster.json").write_text("{")
+    ended = run("config", "show", "--data-dir", str(tmp_path))
+    assert ended.returncode == 1
+    assert "cluster.json is not readable" in ended.stderr
+
+
+@pytest.mark.parametrize(("called", "shown"), [("./pinnace", "`./pinnace up`"), ("", "`pinnace up`")])
+def test_hints_name_the_program_as_it_was_called(tmp_path: pathlib.Path, called: str, shown: str) -> None:
+    ended = run("image", "ls", "--data-dir", str(tmp_path), PINNACE_CALLED=called, PATH="/nonexistent")
+    assert shown in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [("", "is a directory"), ("nosuch", "no such file"), ("pipe", "is no regular file")],
+)
+def test_what_cannot_be_loaded_is_named(tmp_path: pathlib.Path, what: str, message: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    ended = run("image", "load", str(tmp_path / what), "--data-dir", str(tmp_path))
+    assert ended.returncode == 1
+    assert message in ended.stderr
+
+
+def test_a_folder_that_is_none_is_no_matter_of_rights() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, whom sudo would not help")
+    ended = run("up", "--data-dir", "/proc/self/status/x")
+    assert ended.returncode == 1
+    assert "sudo" not in ended.stderr
+
+
+def test_prune_asks_first(tmp_path: pathlib.Path) -> None:
+    with mock.patch.object(sys, "stdin", io.StringIO("n\n")):
+        ended = run("image", "prune", "--data-dir", str(tmp_path))
+    assert ended.returncode == main.EXIT_INTERRUPTED
+    assert "dangling images" in ended.stderr
+
+
+def test_completion_of_image_names_is_silent_without_a_cluster(tmp_path: pathlib.Path) -> None:
+    ended = run_process(
+        _PINNACE_COMPLETE="bash_complete", COMP_WORDS=f"pinnace image rm --data-dir {tmp_path} ", COMP_CWORD="5"
+    )
+    assert (ended.stdout.strip(), ended.stderr) == ("", "")

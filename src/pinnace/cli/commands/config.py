@@ -1,8 +1,10 @@
 """`pinnace config`."""
 
+import dataclasses
+
 import click
 
-from pinnace.assemble import configuration
+from pinnace.assemble import configuration, places, settings
 from pinnace.cli import cluster_options, output
 
 
@@ -26,7 +28,25 @@ def show(target: cluster_options.Target, origin: bool, output: str) -> None:
       pinnace config show --origin
       PINNACE_PORT=7443 pinnace config show --origin --output json
     """
-    _show(list(target.values.values()), origin=origin, output_format=output)
+    _show(_with_cluster(target), origin=origin, output_format=output)
+
+
+def _with_cluster(target: cluster_options.Target) -> list[configuration.Value]:
+    """What `up` would use: where only the default speaks, a cluster that exists keeps what it was started with."""
+    where = places.of(target.data_dir)
+    try:
+        cluster = settings.load(where)
+    except settings.SettingsError as error:
+        raise output.CommandFailed(str(error)) from error
+    if cluster is None:
+        return list(target.values.values())
+    kept = dataclasses.asdict(cluster)
+    return [
+        configuration.Value(value.key, kept[field], str(where.cluster_file))
+        if not value.is_said and (field := value.key.replace("-", "_")) in kept
+        else value
+        for value in target.values.values()
+    ]
 
 
 def _show(values: list[configuration.Value], *, origin: bool, output_format: str) -> None:

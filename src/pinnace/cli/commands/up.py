@@ -24,6 +24,11 @@ from pinnace.cli import cluster_options, output
     help="Add a context to ~/.kube/config (or $KUBECONFIG), or leave it alone.  [default: add]",
 )
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [default: info]")
+@click.option(
+    "--discard-unpacked-layers/--keep-unpacked-layers",
+    default=None,
+    help="Drop an image's layers as they came once they are unpacked: less disk, no push, no save.  [default: keep]",
+)
 @cluster_options.quiet_option
 @cluster_options.output_option
 def command(
@@ -33,6 +38,7 @@ def command(
     foreground: bool,
     merge_kubeconfig: bool | None,
     log_level: str | None,
+    discard_unpacked_layers: bool | None,
     quiet: bool,
     output: str,
 ) -> None:
@@ -48,13 +54,20 @@ def command(
       pinnace up --no-node                     (needs no root)
       pinnace up --foreground                  (for systemd and containers)
     """
-    target = target.with_flags(port=port, node=node, merge_kubeconfig=merge_kubeconfig, log_level=log_level)
+    target = target.with_flags(
+        port=port,
+        node=node,
+        merge_kubeconfig=merge_kubeconfig,
+        log_level=log_level,
+        discard_unpacked_layers=discard_unpacked_layers,
+    )
     options = lifecycle.Options(
         data_dir=target.data_dir,
         name=target.said("name"),
         port=target.said("port"),
         node=target.said("node"),
         log_level=target.said("log-level"),
+        discard_unpacked_layers=target.said("discard-unpacked-layers"),
         merge_kubeconfig=target.values["merge-kubeconfig"].value,
     )
     _start(options, stay=foreground, quiet=quiet, output_format=output)
@@ -102,7 +115,7 @@ def _show(running: lifecycle.Running, seconds: float, output_format: str) -> Non
     print(f"kubeconfig: {running.places.admin_kubeconfig}")
     if running.context:
         print(f"context:    {running.context} (in {kubeconfig.user_file()})")
-    print(f"Try: pinnace {hint(running)}kubectl get pods --all-namespaces")
+    print(output.as_called(f"Try: pinnace {hint(running)}kubectl get pods --all-namespaces"))
 
 
 def hint(running: lifecycle.Running) -> str:

@@ -14,6 +14,11 @@ from pinnace.kubelet.pod import backoffs, model, podspec
 log = logging.getLogger(__name__)
 
 HUB = "docker.io"
+PRESENT_HINT = (
+    " (an image of that name is present on this node; to use it set imagePullPolicy: IfNotPresent, "
+    "or name a tag other than latest)"
+)
+"""Learners load an image, name it without a tag, and see a registry's refusal: this is the way out."""
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 
 
@@ -55,10 +60,10 @@ class Images:
             self._recorder.warning(pod, "ErrImageNeverPull", text, field_path=path)
             self._recorder.warning(pod, "Failed", "Error: ErrImageNeverPull", field_path=path)
             return self._failed("ErrImageNeverPull", text, name)
-        return await self._pull(pod, name, path, secrets)
+        return await self._pull(pod, name, path, secrets, is_present=present is not None)
 
     async def _pull(
-        self, pod: podspec.Object, name: str, path: str, secrets: Sequence[podspec.Object]
+        self, pod: podspec.Object, name: str, path: str, secrets: Sequence[podspec.Object], *, is_present: bool
     ) -> model.ImageState:
         key = (podspec.uid(pod), name)
         self._recorder.normal(pod, "Pulling", f'Pulling image "{name}"', field_path=path)
@@ -67,10 +72,11 @@ class Images:
             image = await self._pull_with_any(name, credentials(name, secrets))
         except interface.EngineError as error:
             self._failures[key] = self._failures.get(key, 0) + 1
-            self._recorder.warning(pod, "Failed", f'Failed to pull image "{name}": {error}', field_path=path)
+            reason = f"{error}{PRESENT_HINT}" if is_present else str(error)
+            self._recorder.warning(pod, "Failed", f'Failed to pull image "{name}": {reason}', field_path=path)
             self._recorder.warning(pod, "Failed", "Error: ErrImagePull", field_path=path)
             delay = backoffs.next_pull_delay(self._failures[key])
-            return self._failed("ErrImagePull", str(error), name, delay)
+            return self._failed("ErrImagePull", reason, name, delay)
         self._failures.pop(key, None)
         took = _go_milliseconds(self._clock.monotonic() - started)
         self._recorder.normal(
