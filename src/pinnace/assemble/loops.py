@@ -1,5 +1,6 @@
 """What watches the cluster and acts on it within the server process: controllers and scheduler."""
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -17,8 +18,14 @@ class Clients(Protocol):
 
 
 def start(
-    supervisor: tasks.Supervisor, clients: Clients, where: places.Places, cluster: settings.Cluster, time: clock.Clock
+    supervisor: tasks.Supervisor,
+    clients: Clients,
+    where: places.Places,
+    cluster: settings.Cluster,
+    time: clock.Clock,
+    rng: random.Random | None = None,
 ) -> None:
+    """`rng`: the scheduler's, between equally good nodes; seeded by the system unless given."""
     options = controller_settings.Settings(
         cluster_cidr=cluster.pod_cidr,
         root_certificate=(where.pki / "ca.crt").read_text(),
@@ -30,7 +37,7 @@ def start(
     api = clients.of("system:kube-scheduler")
     recorder = events.EventRecorder(api, "default-scheduler", time)
     supervisor.start("scheduler events", recorder.run)
-    scheduling = scheduler.Scheduler(api, shared, time, recorder)
+    scheduling = scheduler.Scheduler(api, shared, time, recorder, rng=rng)
     supervisor.start("informers", shared.run)
     supervisor.start("controllers", controllers.run)
     supervisor.start("scheduler", scheduling.run)

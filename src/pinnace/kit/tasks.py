@@ -43,7 +43,8 @@ class Supervisor:
 
     def __init__(self, time: clock.Clock) -> None:
         self._clock = time
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        """In the order in which they were started, and are stopped."""
         self._failing: set[str] = set()
 
     def is_failing(self, name: str) -> bool:
@@ -76,8 +77,8 @@ class Supervisor:
 
     def _own(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
         return task
 
     async def _run_once(self, name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -13,7 +13,6 @@ import functools
 import itertools
 import logging
 import pathlib
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
 from pinnace.api import resources
@@ -44,6 +43,7 @@ from pinnace.kubelet.volumes import interface as volumes
 from pinnace.kubelet.volumes import kernel_mounts, manager, reclaim
 from pinnace.net import interface as net
 from pinnace.web import client as web_client
+from pinnace.web import tls
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,11 @@ class Kubelet:
         *,
         mounts: volumes.Mounts | None = None,
         volumes_api: client.Client | None = None,
+        checker: checks.Checker | None = None,
     ) -> None:
-        """`mounts`: by system calls unless given. `volumes_api`: who may list and update PersistentVolumes, which a node may not;
-        without it the folders of deleted local volumes stay."""
+        """`mounts`: by system calls unless given. `checker`: probes and hooks go out from this machine unless given.
+        `volumes_api`: who may list and update PersistentVolumes, which a node may not; without it the folders of deleted local
+        volumes stay."""
         self.settings = settings
         self.engine = engine
         self.network = network
@@ -88,12 +90,11 @@ class Kubelet:
         self._finished: set[str] = set()
         """Pods that the API still has and this node has nothing of any more."""
         self._supervisor = tasks.Supervisor(time)
-        self._http = web_client.HttpClient(context=_unverified())
+        self._http = web_client.HttpClient(context=tls.client_context(verify=False))
         self._writer = status_writer.StatusWriter(api, time, self._supervisor)
-        self._shared = self._make_dependencies()
+        self._shared = self._make_dependencies(checker or checks.Checker(engine, self._http))
 
-    def _make_dependencies(self) -> dependencies.Dependencies:
-        checker = checks.Checker(self.engine, self._http)
+    def _make_dependencies(self, checker: checks.Checker) -> dependencies.Dependencies:
         return dependencies.Dependencies(
             api=self.api,
             engine=self.engine,
@@ -351,14 +352,6 @@ def _orphan(found: Sequence[interface.Container], boxes: Sequence[interface.Sand
         "spec": {"containers": [{"name": name, "image": ""} for name in names]},
         "status": {},
     }
-
-
-def _unverified() -> ssl.SSLContext:
-    """For probes: whether something answers, not who."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _entries(folder: pathlib.Path) -> list[pathlib.Path]:

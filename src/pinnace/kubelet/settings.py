@@ -26,6 +26,8 @@ class Settings:
     """TCP ports of the machine's other servers of the cluster (the API's): no pod gets them as host ports, nor this agent's own."""
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Added to those that the agent sets itself."""
+    capacity: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Said instead of what this machine has, by resource (`cpu`, `memory` …): of a node that is simulated."""
     runtime_version: str = "pinnace://0.1.0"
     max_pods: int = 110
     """Upstream's default; the size of a /24 leaves room for about twice as many."""

@@ -18,8 +18,9 @@ REPLAY_CHUNK = 1000
 class Hub:
     def __init__(self, current: state.State) -> None:
         self.state = current
-        self._by_length: dict[int, dict[str, set[Watcher]]] = {}
-        self._all: set[Watcher] = set()
+        # Dictionaries for their order: who watches longest is told first, in every run alike.
+        self._by_length: dict[int, dict[str, dict[Watcher, None]]] = {}
+        self._all: dict[Watcher, None] = {}
         self._ended: interface.StoreError | None = None
         self._is_closed = False
 
@@ -47,16 +48,16 @@ class Hub:
             watcher.wake()
 
     def add(self, watcher: "Watcher") -> None:
-        self._all.add(watcher)
+        self._all[watcher] = None
 
     def join(self, watcher: "Watcher") -> None:
-        self._by_length.setdefault(len(watcher.prefix), {}).setdefault(watcher.prefix, set()).add(watcher)
+        self._by_length.setdefault(len(watcher.prefix), {}).setdefault(watcher.prefix, {})[watcher] = None
 
     def leave(self, watcher: "Watcher") -> None:
-        self._all.discard(watcher)
+        self._all.pop(watcher, None)
         groups = self._by_length.get(len(watcher.prefix), {})
-        group = groups.get(watcher.prefix, set())
-        group.discard(watcher)
+        group = groups.get(watcher.prefix, {})
+        group.pop(watcher, None)
         if not group:
             groups.pop(watcher.prefix, None)
         if not groups:

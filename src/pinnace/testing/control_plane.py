@@ -1,7 +1,7 @@
 """A control plane in one process under virtual time: the real API server over the memory store, the real controllers, and a
 `Node` that stands for scheduler and kubelet: it runs pods at once, as a test tells it.
 
-    scenario.run(lambda time: control_plane.run(time, test))
+    loop_time.run(lambda time: control_plane.run(time, test))
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from pinnace.controllers import daemonset, manager
 from pinnace.controllers.framework import loop
 from pinnace.kit import clock
 from pinnace.store import memory
-from pinnace.testing import scenario
+from pinnace.testing import loop_time
 from pinnace.web import messages
 
 Object = dict[str, Any]
@@ -40,7 +40,7 @@ Change = Callable[[messages.Request, messages.Answer], messages.Answer]
 class ControlPlane:
     """`fault` is called before each request of the controllers and may raise; `after` likewise when it has been answered."""
 
-    def __init__(self, time: scenario.LoopClock, api: server.ApiServer) -> None:
+    def __init__(self, time: loop_time.LoopClock, api: server.ApiServer) -> None:
         self.time = time
         self.api = api
         self.admin = self.client_of("admin", users.MASTERS)
@@ -235,7 +235,7 @@ def finished(time: clock.Clock, phase: str, code: int = 0, container: str = "mai
 
 
 @contextlib.asynccontextmanager
-async def started(time: scenario.LoopClock) -> AsyncIterator[ControlPlane]:
+async def started(time: loop_time.LoopClock) -> AsyncIterator[ControlPlane]:
     """A running API server; controllers are started by the test."""
     store = memory.MemoryStore(envelope.stamp, time)
     api = server.ApiServer(store, time, api_settings.Settings(service_account_key=_KEY), rng=random.Random(1))  # noqa: S311
@@ -257,7 +257,7 @@ def run(
 ) -> None:
     """`test` against a fresh control plane with controllers and, unless None, a node that runs every pod."""
 
-    async def main(time: scenario.LoopClock) -> None:
+    async def main(time: loop_time.LoopClock) -> None:
         async with started(time) as plane:
             plane.start_controllers(settings)
             worker = asyncio.create_task(node(plane).run()) if node else None
@@ -268,7 +268,7 @@ def run(
                     worker.cancel()
                     await asyncio.gather(worker, return_exceptions=True)
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def workload(name: str, replicas: int, *, image: str = "one", **spec: Any) -> Object:

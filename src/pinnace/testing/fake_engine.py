@@ -49,6 +49,8 @@ class FakeProcess:
         self.is_init = is_init
         self.handlers: dict[int, int | None] = {}
         """Signal -> the exit code it ends the process with; None: ignored."""
+        self.on_signal: Callable[[int], None] | None = None
+        """Told of every signal but SIGKILL instead of `handlers`."""
         self.stdin: asyncio.Queue[bytes] = asyncio.Queue()
         """Pieces of input; b"" is its end."""
         self.size: tuple[int, int] = (0, 0)
@@ -64,6 +66,8 @@ class FakeProcess:
     def signal(self, number: int) -> None:
         if number == signals.SIGKILL:
             self.end(128 + number)
+        elif self.on_signal is not None:
+            self.on_signal(number)
         elif number in self.handlers:
             code = self.handlers[number]
             if code is not None:
@@ -216,6 +220,10 @@ class FakeHost:
         self.remote_images: dict[str, interface.Image] = {}
         """What a pull finds."""
         self.image_mounts: dict[pathlib.Path, str] = {}
+        self.every_image: Callable[[str], bool] = lambda name: False
+        """Whether a pull finds an image of this full name that nobody has added: then one with the command `/entrypoint`."""
+        self.find_program: Callable[[interface.ContainerSpec, Sequence[str]], Program | None] = self._named_program
+        """What a container with this command does; None: there is no such program. By its first word unless replaced."""
         self.engine: FakeEngine | None = None
         self.untold: list[interface.ContainerEvent] = []
         self._running: dict[str, _Running] = {}
@@ -231,6 +239,14 @@ class FakeHost:
         (self.remote_images if remote else self.images)[name] = image
         return image
 
+    def _named_program(self, spec: interface.ContainerSpec, argv: Sequence[str]) -> Program | None:
+        return self.programs.get(argv[0])
+
+    def remote_image(self, name: str) -> interface.Image | None:
+        if name not in self.remote_images and self.every_image(name):
+            self.add_image(name, remote=True, command=("/entrypoint",))
+        return self.remote_images.get(name)
+
     def process(self, name_or_id: str) -> FakeProcess:
         """The running process of a container, for `.output`, `.handlers`, `.end`."""
         return self._running[self.find(name_or_id).id].process
@@ -243,6 +259,19 @@ class FakeHost:
             self.tell("oom", container.id)
         self._running[container.id].process.end(exit_code)
         await self._died[container.id].wait()
+
+    async def lose_power(self) -> None:
+        """Everything that runs is gone at once, and so is what only memory knew; images and dead containers are on the disk."""
+        tasks = [running.task for running in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for identity in list(self._running):
+            self.record_death(identity, 137)
+        self.untold.clear()
+        self.sandboxes = {
+            name: dataclasses.replace(sandbox, is_ready=False) for name, sandbox in self.sandboxes.items()
+        }
 
     def find(self, name_or_id: str) -> interface.Container:
         for container in self.containers.values():
@@ -283,7 +312,9 @@ class FakeHost:
         self._died[identity] = asyncio.Event()
         return container
 
-    def launch(self, container: interface.Container, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+    def launch(
+        self, container: interface.Container, program: Program, argv: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
         watchers: list[Output] = [_LogWriter(container, self).write] if container.spec.log_path else []
         if container.log_path.parent.is_dir():
             container.log_path.touch()
@@ -295,7 +326,9 @@ class FakeHost:
         process = FakeProcess(self.clock, argv, environment, output, is_init=True)
         if not container.spec.stdin:
             process.stdin.put_nowait(b"")
-        task = asyncio.create_task(self._live(container.id, process), name=f"fake container {container.spec.name}")
+        task = asyncio.create_task(
+            self._live(container.id, process, program), name=f"fake container {container.spec.name}"
+        )
         self._running[container.id] = _Running(process, task, watchers)
         started = dataclasses.replace(
             container, status=interface.ContainerStatus.RUNNING, pid=1000 + len(self.calls), started_at=self.now_ns()
@@ -322,8 +355,8 @@ class FakeHost:
         watchers.append(watcher)
         return lambda: watchers.remove(watcher) if watcher in watchers else None
 
-    async def _live(self, container_id: str, process: FakeProcess) -> None:
-        code = await process.run(self.programs[process.argv[0]])
+    async def _live(self, container_id: str, process: FakeProcess, program: Program) -> None:
+        code = await process.run(program)
         self.record_death(container_id, code)
 
 
@@ -403,10 +436,10 @@ class FakeStreams:
 class FakeEvents:
     """Registered from its construction on, so that no event between `events()` and the first `anext` is missed."""
 
-    def __init__(self, subscribers: set["FakeEvents"]) -> None:
+    def __init__(self, subscribers: dict["FakeEvents", None]) -> None:
         self.queue: asyncio.Queue[interface.ContainerEvent] = asyncio.Queue()
         self._subscribers = subscribers
-        subscribers.add(self)
+        subscribers[self] = None
 
     def __aiter__(self) -> "FakeEvents":
         return self
@@ -415,7 +448,7 @@ class FakeEvents:
         return await self.queue.get()
 
     async def aclose(self) -> None:
-        self._subscribers.discard(self)
+        self._subscribers.pop(self, None)
 
 
 # ---------------------------------------------------------------- the engine
@@ -452,7 +485,7 @@ class FakeImages:
         self._host.fail_if_told("pull", reference)
         name = full_reference(reference)
         yield interface.Progress(name, "Pulling")
-        image = self._host.remote_images.get(name)
+        image = self._host.remote_image(name)
         if image is None:
             raise interface.ImageError(f"manifest for {name} not found: manifest unknown", is_permanent=True)
         self._host.images[name] = image
@@ -536,7 +569,7 @@ class FakeEngine:
     def __init__(self, host: FakeHost) -> None:
         self.host = host
         self.images: interface.Images = FakeImages(host)
-        self._subscribers: set[FakeEvents] = set()
+        self._subscribers: dict[FakeEvents, None] = {}
 
     async def open(self) -> None:
         self.host.engine = self
@@ -632,7 +665,8 @@ class FakeEngine:
             self.host.fail_if_told("start", container.spec.name)
             image = await self.images.get(container.image_id)
             argv = self._argv(container.spec, image)
-            if argv[0] not in self.host.programs:
+            program = self.host.find_program(container.spec, argv)
+            if program is None:
                 raise interface.StartError(
                     f'exec: "{argv[0]}": executable file not found in $PATH: No such file or directory', 127
                 )
@@ -640,7 +674,7 @@ class FakeEngine:
             self.host.record_death(container.id, error.exit_code, str(error))
             raise
         environment = {name: value for name, _, value in (pair.partition("=") for pair in image.environment)}
-        self.host.launch(container, argv, {**environment, **dict(container.spec.environment)})
+        self.host.launch(container, program, argv, {**environment, **dict(container.spec.environment)})
         self.host.tell("start", container.id)
         return self.host.containers[container.id]
 

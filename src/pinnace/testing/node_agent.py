@@ -21,38 +21,12 @@ from pinnace.kubelet import agent
 from pinnace.kubelet import settings as settings_module
 from pinnace.kubelet.volumes import interface as volumes
 from pinnace.net import interface as net
-from pinnace.testing import clock, fake_api, fake_engine, fake_network
+from pinnace.testing import clock, fake_api, fake_engine, fake_mounts, fake_network
 from pinnace.web import messages
 
 Object = dict[str, Any]
 REAL_SECONDS = 60.0
 PODS = "/api/v1/pods"
-
-
-class RecordedMounts:
-    """`volumes.interface.Mounts` that mounts nothing: a tmpfs is a folder, a bind is a link."""
-
-    def __init__(self) -> None:
-        self.tmpfs: dict[pathlib.Path, int | None] = {}
-
-    def mount_tmpfs(self, target: pathlib.Path, size: int | None = None, mode: int = 0o755) -> None:
-        self.tmpfs[target] = size
-
-    def is_mounted(self, path: pathlib.Path) -> bool:
-        return path in self.tmpfs
-
-    def unmount_tree(self, path: pathlib.Path) -> None:
-        for target in [each for each in self.tmpfs if each.is_relative_to(path)]:
-            del self.tmpfs[target]
-
-    def bind(
-        self, source: pathlib.Path, target: pathlib.Path, *, read_only: bool = False, recursive: bool = False
-    ) -> None:
-        if target.is_dir():
-            target.rmdir()
-        else:
-            target.unlink()
-        target.symlink_to(source.resolve())
 
 
 class NodeAgent:
@@ -74,7 +48,7 @@ class NodeAgent:
         self.network = fake_network.FakeNetwork()
         self._make_engine = make_engine or (lambda: fake_engine.FakeEngine(self.host))
         self._network = network or self.network
-        self.mounts = mounts or RecordedMounts()
+        self.mounts = mounts or fake_mounts.RecordedMounts()
         self.settings = settings_module.Settings(
             node_name="node-1",
             node_ip="192.0.2.1",

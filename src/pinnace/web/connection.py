@@ -115,7 +115,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Returns whether the connection stays open for the answers to what came before."""
         self._parser.is_ended = True
-        if self._transport.get_extra_info("ssl_object") is not None or self._writer.is_streaming:
+        if duplex.is_tls(self._transport) or self._writer.is_streaming:
             return False
         if not (self.is_busy or self._queue):
             return False

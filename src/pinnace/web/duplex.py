@@ -52,6 +52,13 @@ class WriteGate:
             raise self._error
 
 
+def is_tls(transport: asyncio.BaseTransport) -> bool:
+    try:
+        return transport.get_extra_info("ssl_object") is not None
+    except AttributeError:
+        return True  # asyncio's own TLS transport, closed, has forgotten what it spoke
+
+
 class TransportDuplex(asyncio.Protocol):
     """An asyncio protocol that hands out what arrives. One reader, any number of writers."""
 
@@ -83,7 +90,7 @@ class TransportDuplex(asyncio.Protocol):
         self._is_ended = True
         self._wake()
         # Over plain sockets the other direction stays open: the peer may only have ended its own writes.
-        return self._transport is not None and self._transport.get_extra_info("ssl_object") is None
+        return self._transport is not None and not is_tls(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_ended = True

@@ -6,7 +6,7 @@ import tracemalloc
 from typing import Any
 
 from pinnace.client import client, correlate, events, transport
-from pinnace.testing import fake_api, scenario
+from pinnace.testing import fake_api, loop_time
 
 POD = {
     "apiVersion": "v1",
@@ -20,7 +20,7 @@ def stored(api: fake_api.FakeApi) -> list[dict[str, Any]]:
 
 
 def test_an_event_names_its_object_source_and_times() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         cluster = client.Client(transport.DirectTransport(api.handle, None))
         recorder = events.EventRecorder(cluster, "kubelet", clock, host="n1")
@@ -46,11 +46,11 @@ def test_an_event_names_its_object_source_and_times() -> None:
         assert event["firstTimestamp"] == event["lastTimestamp"] == "2026-01-01T00:00:00Z"
         assert event["count"] == 1
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def test_repeats_are_counted_into_one_event_also_after_it_expired() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         recorder = events.EventRecorder(client.Client(transport.DirectTransport(api.handle, None)), "c", clock)
         for _ in range(3):
@@ -69,11 +69,11 @@ def test_repeats_are_counted_into_one_event_also_after_it_expired() -> None:
         (event,) = stored(api)
         assert event["count"] == 4
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def test_an_unreachable_api_is_tried_again_without_blocking_the_caller() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
 
         def refuse(request: Any) -> None:
@@ -91,11 +91,11 @@ def test_an_unreachable_api_is_tried_again_without_blocking_the_caller() -> None
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def observe(correlator: correlate.Correlator, message: str, moment: float) -> correlate.Write | None:
-    now = scenario.EPOCH
+    now = loop_time.EPOCH
     event = correlate.make_event(
         POD, "Warning", "Failed", message, field_path="", component="c", host="", now=now, name_suffix=int(moment * 10)
     )
@@ -127,7 +127,7 @@ def test_what_is_over_is_forgotten_and_what_matters_is_not() -> None:
 
     def observe(name: str, moment: float) -> correlate.Write | None:
         pod = {**POD, "metadata": {**POD["metadata"], "name": name, "uid": name}}
-        now = scenario.EPOCH
+        now = loop_time.EPOCH
         made = correlate.make_event(
             pod, "Normal", "Started", "up", field_path="", component="k", host="n", now=now, name_suffix=1
         )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pinnace.api import resources
 from pinnace.client import client, informer, transport
-from pinnace.testing import fake_api, scenario
+from pinnace.testing import fake_api, loop_time
 from pinnace.web import messages
 
 
@@ -50,7 +50,7 @@ async def running(pods: informer.Informer) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def make(api: fake_api.FakeApi, clock: scenario.LoopClock) -> tuple[client.Client, informer.Informer, Mirror]:
+def make(api: fake_api.FakeApi, clock: loop_time.LoopClock) -> tuple[client.Client, informer.Informer, Mirror]:
     cluster = client.Client(transport.DirectTransport(api.handle, None))
     pods = informer.Informer(cluster, resources.PODS, clock, rng=random.Random(1))
     pods.add_index("node", lambda obj: [obj["spec"]["nodeName"]] if obj["spec"].get("nodeName") else [])
@@ -60,19 +60,19 @@ def make(api: fake_api.FakeApi, clock: scenario.LoopClock) -> tuple[client.Clien
 
 
 def test_cache_indexes_and_handlers_follow_the_cluster() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         cluster, pods, mirror = make(fake_api.FakeApi(), clock)
         await cluster.create(resources.PODS, "one", pod("a", "n1", managedFields=[{"manager": "x"}]))
         async with running(pods):
             await pods.wait_synced()
             b = await cluster.create(resources.PODS, "two", pod("b", "n1"))
-            await scenario.settle()
+            await loop_time.settle()
             assert [obj["metadata"]["name"] for obj in pods.by_index("node", "n1")] == ["a", "b"]
             assert [obj["metadata"]["name"] for obj in pods.list("two")] == ["b"]
             assert "managedFields" not in pods.list("one")[0]["metadata"]
             await cluster.update(resources.PODS, {**b, "spec": {"nodeName": "n2"}})
             await cluster.delete(resources.PODS, "one", "a")
-            await scenario.settle()
+            await loop_time.settle()
             assert pods.by_index("node", "n1") == ()
             assert pods.index_values("node") == ("n2",)
             assert pods.get("one", "a") is None
@@ -81,11 +81,11 @@ def test_cache_indexes_and_handlers_follow_the_cluster() -> None:
             pods.add_handler(late)
             assert late.trace == [("added", "b")]
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def test_resumes_where_it_was_when_a_watch_ends() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         cluster, pods, mirror = make(api, clock)
         async with running(pods):
@@ -98,11 +98,11 @@ def test_resumes_where_it_was_when_a_watch_ends() -> None:
             assert len(lists) == 1
             assert mirror.trace == [("added", "a")]
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def test_relists_when_the_history_is_gone_and_reports_what_vanished() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         cluster, pods, mirror = make(api, clock)
         await cluster.create(resources.PODS, "one", pod("gone"))
@@ -110,7 +110,7 @@ def test_relists_when_the_history_is_gone_and_reports_what_vanished() -> None:
         await cluster.create(resources.PODS, "one", pod("same"))
         async with running(pods):
             await pods.wait_synced()
-            await scenario.settle()
+            await loop_time.settle()
             mirror.trace.clear()
 
             def refuse_watches(request: messages.Request) -> None:
@@ -129,12 +129,12 @@ def test_relists_when_the_history_is_gone_and_reports_what_vanished() -> None:
             await asyncio.sleep(60)
             assert mirror.trace == [("deleted", "replaced"), ("added", "replaced"), ("deleted", "gone")]
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 @pytest.mark.parametrize("code", [403, 404, 500])
 def test_keeps_trying_with_growing_pauses_while_the_list_is_refused(code: int) -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         times: list[float] = []
 
         async def refuse(request: messages.Request) -> messages.Answer:
@@ -150,7 +150,7 @@ def test_keeps_trying_with_growing_pauses_while_the_list_is_refused(code: int) -
         assert 20 <= len(times) <= 60
         assert max(later - earlier for earlier, later in itertools.pairwise(times)) <= 45
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 STEPS = st.lists(
@@ -187,7 +187,7 @@ def test_ends_up_equal_to_the_cluster_whatever_happened_on_the_way(steps: list[t
         elif what in ("break", "mend"):
             api.fault = broken if what == "break" else lambda request: None
 
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         cluster, pods, mirror = make(api, clock)
         async with running(pods):
@@ -202,4 +202,4 @@ def test_ends_up_equal_to_the_cluster_whatever_happened_on_the_way(steps: list[t
                 found = {obj["metadata"]["name"] for obj in pods.by_index("node", node)}
                 assert found == {name for name, obj in expected.items() if obj["spec"]["nodeName"] == node}
 
-    scenario.run(main)
+    loop_time.run(main)

@@ -6,17 +6,17 @@ import pytest
 
 from pinnace.api import resources
 from pinnace.client import client, leases, transport
-from pinnace.testing import fake_api, scenario
+from pinnace.testing import fake_api, loop_time
 from pinnace.web import messages
 
 
-def candidate(api: fake_api.FakeApi, clock: scenario.LoopClock, name: str) -> leases.LeaderElection:
+def candidate(api: fake_api.FakeApi, clock: loop_time.LoopClock, name: str) -> leases.LeaderElection:
     cluster = client.Client(transport.DirectTransport(api.handle, name))
     return leases.LeaderElection(cluster, clock, namespace="kube-system", name="it", identity=name)
 
 
 def test_a_second_candidate_takes_over_only_when_the_first_has_stopped() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         trace: list[tuple[str, str, float]] = []
 
@@ -49,11 +49,11 @@ def test_a_second_candidate_takes_over_only_when_the_first_has_stopped() -> None
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def test_a_released_lease_is_taken_at_once() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         one, two = candidate(api, clock, "one"), candidate(api, clock, "two")
         await one.wait_acquired()
@@ -61,7 +61,7 @@ def test_a_released_lease_is_taken_at_once() -> None:
         await two.wait_acquired()
         assert clock.monotonic() < 0.1
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pinnace.kit import clock
 from pinnace.kubelet import agent
 from pinnace.kubelet import settings as kubelet_settings
 from pinnace.store import memory
-from pinnace.testing import fake_engine, fake_network, node_agent, pods
+from pinnace.testing import fake_engine, fake_mounts, fake_network, pods
 
 
 def key() -> bytes:
@@ -54,7 +54,7 @@ class Cluster:
             self.time,
             self.settings,
             self.recorder,
-            mounts=node_agent.RecordedMounts(),
+            mounts=fake_mounts.RecordedMounts(),
         )
         self.tasks = [asyncio.create_task(self.kubelet.run()), asyncio.create_task(self.recorder.run())]
         await self.until(self._is_node_ready)

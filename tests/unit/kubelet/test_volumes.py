@@ -25,7 +25,7 @@ from pinnace.kubelet.volumes import (
     token,
     writer,
 )
-from pinnace.testing import node_agent, pods
+from pinnace.testing import fake_mounts, node_agent, pods
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 FACTS = fields.Facts("node-1", (), (), {})
@@ -163,7 +163,7 @@ def test_host_paths_are_checked_by_type(tmp_path: pathlib.Path) -> None:
 
 def bind(volume: pathlib.Path, sub_path: str, place: pathlib.Path, *, read_only: bool = False) -> pathlib.Path:
     found = interface.Volume(volume, read_only=read_only)
-    return subpath.bind(found, sub_path, place, node_agent.RecordedMounts())
+    return subpath.bind(found, sub_path, place, fake_mounts.RecordedMounts())
 
 
 def test_a_sub_path_is_made_where_it_is_missing(tmp_path: pathlib.Path) -> None:

@@ -23,11 +23,13 @@ def resources(settings: settings_module.Settings) -> dependencies.Machine:
         "ephemeral-storage": f"{disk >> 10}Ki",
         "memory": f"{memory >> 10}Ki",
         "pods": str(settings.max_pods),
+        **settings.capacity,
     }
     allocatable = {
         **capacity,
         "ephemeral-storage": str(int(disk * (1 - settings.eviction_disk))),
         "memory": f"{max(0, memory - settings.eviction_memory_bytes) >> 10}Ki",
+        **settings.capacity,
     }
     has_apparmor = _read("/sys/module/apparmor/parameters/enabled").startswith("Y")
     return dependencies.Machine(capacity, allocatable, memory, pids_for_pods(), has_apparmor)
