@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from pinnace.api import decode_lenient, decode_strict, errors, gojson, kinds, protobuf, yaml_input
+from pinnace.api import decode_lenient, decode_strict, errors, gojson, json_text, kinds, protobuf, yaml_input
 from pinnace.api import schema as schemas
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
@@ -82,7 +82,11 @@ def parse(
         elif content_type == "protobuf":
             value = protobuf.parse(data)
         else:
-            value = orjson.loads(data)
+            try:
+                value = orjson.loads(data)
+            except ValueError:
+                data = json_text.replaced(data)
+                value = orjson.loads(data)
             # What cannot be written again cannot be stored: the writer's limit of depth is lower than the reader's.
             left = orjson.dumps(value)
             if look_for_duplicates and may_have_duplicates(data, left):

@@ -6,7 +6,7 @@ from pinnace.api import errors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import piping
 from pinnace.apiserver.authn import authenticate
-from pinnace.web import client, messages
+from pinnace.web import client, messages, wire
 
 _CONNECT_SECONDS = 30.0
 # Of one connection alone, or ours to say.
@@ -62,7 +62,7 @@ async def forward(
         response = await http.request(request.method, url, headers=fields, body=body, timeout=_CONNECT_SECONDS)
     except client.ConnectError as error:
         raise errors.StatusError(503, "ServiceUnavailable", f"error trying to reach service: {error}") from None
-    headers = [(name, value) for name, value in response.headers.items() if name not in _HOP_BY_HOP]
+    headers = [(name, value) for name, value in wire.each_field(response.headers) if name not in _HOP_BY_HOP]
     return messages.Response(response.status, headers, _Passed(response))
 
 
@@ -115,10 +115,10 @@ async def _upgraded(
     fields = [*_with(passed_on(request.headers), more), ("Upgrade", request.headers["upgrade"])]
     status, headers, far, body = await http.upgrade(request.method, url, headers=fields, timeout=_CONNECT_SECONDS)
     if far is None:
-        kept = [(name, value) for name, value in headers.items() if name not in _HOP_BY_HOP]
+        kept = [(name, value) for name, value in wire.each_field(headers) if name not in _HOP_BY_HOP]
         return messages.Response(status, kept, body)
     other = far
-    shown = [(name, value) for name, value in headers.items() if name not in _HOP_BY_HOP or name == "upgrade"]
+    shown = [(name, value) for name, value in wire.each_field(headers) if name not in _HOP_BY_HOP or name == "upgrade"]
 
     async def run(near: messages.Duplex) -> None:
         await piping.pipe(near, other)

@@ -153,7 +153,7 @@ class ApiServer:
             raise
         except Exception:
             # One request's failure must not take the others with it: it is logged with its request, and answered.
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%r %r failed", request.method, request.path)
             answer = respond.status(errors.internal("the request could not be handled; the server's log says why"))
         code = answer.status if isinstance(answer, messages.Response) else 101
         seconds = self._clock.monotonic() - started

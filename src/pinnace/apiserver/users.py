@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from pinnace.api.validation import formats
+
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 MASTERS = "system:masters"
@@ -44,8 +46,11 @@ def split_service_account(username: str) -> tuple[str, str] | None:
     """(namespace, name) of `system:serviceaccount:<namespace>:<name>`, else None."""
     if not username.startswith(SERVICE_ACCOUNT_PREFIX):
         return None
-    namespace, separator, name = username[len(SERVICE_ACCOUNT_PREFIX) :].partition(":")
-    return (namespace, name) if separator and namespace and name else None
+    parts = username[len(SERVICE_ACCOUNT_PREFIX) :].split(":")
+    if len(parts) != 2 or formats.dns_label(parts[0]) or formats.dns_subdomain(parts[1]):
+        # A name like any other: it is nobody's account, and not of that namespace.
+        return None
+    return parts[0], parts[1]
 
 
 def is_node(user: UserInfo) -> bool:

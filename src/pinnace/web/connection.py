@@ -224,13 +224,13 @@ class Connection(asyncio.Protocol):
                 try:
                     return await self._send(exchange, answer, keep_alive=keep_alive)
                 except wire.BadField:
-                    log.exception("%s %s: its answer cannot be sent", exchange.request.method, exchange.request.path)
+                    log.exception("%r %r: its answer cannot be sent", exchange.request.method, exchange.request.path)
                     return await self._send(exchange, _refusal(500, "internal error"), keep_alive=keep_alive)
             if exchange.wants_upgrade:
                 await self._switch(answer)
                 return False
             log.error(
-                "%s %s: a handler wants to upgrade what is no upgrade", exchange.request.method, exchange.request.path
+                "%r %r: a handler wants to upgrade what is no upgrade", exchange.request.method, exchange.request.path
             )
             return await self._send(exchange, _refusal(400, "this needs an Upgrade request"), keep_alive=keep_alive)
         finally:
@@ -248,7 +248,7 @@ class Connection(asyncio.Protocol):
                 raise
             return _refusal(400, str(error)), False
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            log.exception("%r %r failed", request.method, request.path)
             return _refusal(500, "internal error"), True
 
     async def _send(self, exchange: request_parser.Exchange, response: messages.Response, *, keep_alive: bool) -> bool:

@@ -71,7 +71,7 @@ class Request:
     query: str = ""
     """As sent, without the `?`."""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Names in lower case; fields that came several times are joined by `, `."""
+    """Names in lower case; fields that came several times are joined by `, ` (those whose values have commas: by line ends)."""
     body: Body = dataclasses.field(default_factory=BytesBody)
     peer: Peer = dataclasses.field(default_factory=Peer)
     user: Any = None

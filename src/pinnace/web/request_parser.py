@@ -71,6 +71,7 @@ class RequestParser:
         self._headers: dict[str, str] = {}
         self._head_size = 0
         self._in_head = True
+        self._has_two_hosts = False
         self._unparsed = 0
 
     def feed(self, data: bytes) -> None:
@@ -110,6 +111,7 @@ class RequestParser:
         self._target = b""
         self._head_size = 0
         self._in_head = True
+        self._has_two_hosts = False
 
     def on_url(self, url: bytes) -> None:
         self._target = self._target + url if self._target else url
@@ -127,6 +129,8 @@ class RequestParser:
         if text.endswith((" ", "\t")):
             text = text.rstrip(" \t")
         headers = self._headers
+        if key == "host" and key in headers:
+            self._has_two_hosts = True
         headers[key] = text if key not in headers else wire.join_fields(key, headers[key], text)
 
     def on_headers_complete(self) -> None:
@@ -176,6 +180,10 @@ class RequestParser:
             request.path, request.query = wire.split_target(self._target)
         except wire.BadTarget as error:
             exchange.refusal = 400, str(error)
+            return
+        if self._has_two_hosts:
+            # Who stands before us may have looked at the other one (RFC 9112, 3.2).
+            exchange.refusal = 400, "too many Host headers"
             return
         if "host" not in headers and not exchange.is_http10:
             exchange.refusal = 400, "missing required Host header"

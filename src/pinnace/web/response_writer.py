@@ -56,7 +56,7 @@ class ResponseWriter:
             raise
         except Exception:
             # The head is out: all that can still be said is that the body is not whole.
-            log.exception("%s %s failed while its answer was streamed", exchange.request.method, exchange.request.path)
+            log.exception("%r %r failed while its answer was streamed", exchange.request.method, exchange.request.path)
             self._transport.abort()
             return False
         finally:

@@ -6,7 +6,7 @@ Called by `connection` (server) and `client`; parsing itself is httptools'.
 import email.utils
 import http
 import urllib.parse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 BLOCK_BYTES = 64 * 1024
 """Pieces are gathered to blocks of about this size: one TLS record costs more than copying the bytes of a small piece."""
@@ -113,8 +113,23 @@ def blocks(pieces: Iterable[bytes]) -> Iterator[bytes | memoryview]:
 
 
 def join_fields(name: str, old: str, new: str) -> str:
-    """The value of a field that came twice (RFC 9110, 5.3; cookies: RFC 6265)."""
-    return f"{old}; {new}" if name == "cookie" else f"{old}, {new}"
+    """The value of a field that came twice (RFC 9110, 5.3; cookies: RFC 6265). In some a comma is content: those are joined by line ends,
+    which no field can hold; `each_field` takes them apart again."""
+    if name == "cookie":
+        return f"{old}; {new}"
+    return f"{old}\n{new}" if name.startswith(_WITH_COMMAS) else f"{old}, {new}"
+
+
+_WITH_COMMAS = ("impersonate-", "set-cookie")
+
+
+def each_field(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The fields as they came, as far as joining them would change what they say."""
+    for name, value in headers.items():
+        if "\n" in value:
+            yield from ((name, each) for each in value.split("\n"))
+        else:
+            yield name, value
 
 
 def has_token(value: str, token: str) -> bool:

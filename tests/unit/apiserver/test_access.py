@@ -202,7 +202,7 @@ def test_token_review_tells_whose_a_token_is_for_the_audience_asked() -> None:
 
 def test_impersonation_needs_the_right_to_be_each_of_user_and_groups() -> None:
     async def scenario(api: api_server.Api) -> None:
-        as_joe = {"impersonate-user": "joe", "impersonate-group": "devs, ops"}
+        as_joe = {"impersonate-user": "joe", "impersonate-group": "devs\nops"}
         path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
         shown = (await api.create(path, {}, headers=as_joe))["status"]["userInfo"]
         assert shown == {"username": "joe", "groups": ["devs", "ops", users.AUTHENTICATED]}

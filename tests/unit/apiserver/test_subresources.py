@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.apiserver.subresources import tunnels
+from pinnace.apiserver.subresources import proxy_targets, tunnels
 from pinnace.testing import api_server
 from pinnace.web import client as web_client
 from pinnace.web import messages
@@ -161,6 +161,11 @@ def test_what_is_made_when_asked_for_has_tables_too() -> None:
     api_server.run(scenario)
 
 
+def on_loopback(patch: pytest.MonkeyPatch) -> None:
+    """What a test's pod serves is on this machine; that no real pod may be is tested by itself."""
+    patch.setattr(proxy_targets, "is_forbidden", lambda _: False)
+
+
 def test_a_pod_is_spoken_to_by_the_number_of_its_port() -> None:
     async def scenario(api: api_server.Api) -> None:
         await api.create(f"{PODS[: -len('/pods')]}/serviceaccounts", {"metadata": {"name": "default"}})
@@ -208,7 +213,7 @@ def test_names_of_what_is_proxied(name: str, parts: tuple[str, str, str]) -> Non
     assert tunnels.split_proxy_name(name) == parts
 
 
-def test_a_request_is_passed_on_to_a_pod_and_an_upgrade_becomes_a_pipe() -> None:
+def test_a_request_is_passed_on_to_a_pod_and_an_upgrade_becomes_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     async def upstream(request: messages.Request) -> messages.Answer:
         if request.headers.get("upgrade"):
 
@@ -225,6 +230,7 @@ def test_a_request_is_passed_on_to_a_pod_and_an_upgrade_becomes_a_pipe() -> None
         listener = web_server.HttpServer(upstream)
         port = await listener.start("127.0.0.1", 0)
         await a_pod(api, node="n1")
+        on_loopback(monkeypatch)
         status = {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}}
         assert (await api.patch(f"{PODS}/p/status", status)).code == 200
         path = f"{PODS}/p:{port}/proxy/a/b"
@@ -281,7 +287,9 @@ def test_ephemeral_containers_are_added_through_their_own_part() -> None:
     api_server.run(scenario)
 
 
-def test_pages_behind_the_proxy_link_back_through_it_and_their_server_is_told_how_it_was_reached() -> None:
+def test_pages_behind_the_proxy_link_back_through_it_and_their_server_is_told_how_it_was_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[messages.Request] = []
 
     async def upstream(request: messages.Request) -> messages.Answer:
@@ -297,6 +305,7 @@ def test_pages_behind_the_proxy_link_back_through_it_and_their_server_is_told_ho
         listener = web_server.HttpServer(upstream)
         port = await listener.start("127.0.0.1", 0)
         await a_pod(api, node="n1")
+        on_loopback(monkeypatch)
         await api.patch(f"{PODS}/p/status", {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}})
         base = f"{PODS}/p:{port}/proxy"
         answer = await api.call("GET", f"{base}/a/", headers={"host": "api.example", "x-forwarded-for": "192.0.2.9"})
@@ -313,7 +322,9 @@ def test_pages_behind_the_proxy_link_back_through_it_and_their_server_is_told_ho
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 200)])
-def test_an_answer_without_a_body_gives_its_connection_back(method: str, status: int) -> None:
+def test_an_answer_without_a_body_gives_its_connection_back(
+    method: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
 
     async def upstream(request: messages.Request) -> messages.Answer:
@@ -328,6 +339,7 @@ def test_an_answer_without_a_body_gives_its_connection_back(method: str, status:
         behind, front = web_server.HttpServer(upstream), web_server.HttpServer(as_admin)
         port, own = await behind.start("127.0.0.1", 0), await front.start("127.0.0.1", 0)
         await a_pod(api, node="n1")
+        on_loopback(monkeypatch)
         await api.patch(f"{PODS}/p/status", {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}})
         http = web_client.HttpClient()
         for _ in range(5):

@@ -281,7 +281,7 @@ def test_an_error_of_a_handler_is_500_and_the_connection_lives(run: Run, caplog:
             assert (await wire.answer())[2] == b"fine"
 
     run(main())
-    assert "GET /bad failed" in caplog.text
+    assert "'GET' '/bad' failed" in caplog.text
     assert "secret detail" in caplog.text
 
 

@@ -1,11 +1,15 @@
 """A request's query parameters and the options that they carry."""
 
 import dataclasses
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pinnace.api import decode, errors
 
+_NUMBER = re.compile("[+-]?[0-9]+", re.ASCII)
+_LONGEST_NUMBER = 40
 _NOTHING: Mapping[str, Sequence[str]] = {}
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False", ""})
@@ -39,10 +43,11 @@ class Query:
         found = self.text(name)
         if not found:
             return None
-        try:
-            return int(found)
-        except ValueError:
-            raise errors.bad_request(f'strconv.ParseInt: parsing "{found}": invalid syntax') from None
+        if _NUMBER.fullmatch(found) is None:
+            raise errors.bad_request(f"strconv.ParseInt: parsing {json.dumps(found)}: invalid syntax")
+        if len(found) > _LONGEST_NUMBER or not -(2**63) <= int(found) < 2**63:
+            raise errors.bad_request(f"strconv.ParseInt: parsing {json.dumps(found)}: value out of range")
+        return int(found)
 
 
 EMPTY = Query()

@@ -21,6 +21,8 @@ COMPRESSION_LEVEL = 1
 # Upstream's bounds: of each text where all together are too long, and of all.
 LONGEST_WARNING = 256
 MOST_WARNINGS = 4096
+MOST_WARNING_FIELDS = 64
+"""Fewer than upstream: Python's own client gives up at a hundred fields in one answer."""
 
 
 def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
@@ -28,10 +30,10 @@ def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
     texts = [text for text in dict.fromkeys(warnings) if text]
     if sum(map(len, texts)) > MOST_WARNINGS:
         texts = [text[:LONGEST_WARNING] for text in texts]
-    headers = []
+    headers: list[tuple[str, str]] = []
     total = 0
     for text in texts:
-        if total >= MOST_WARNINGS:
+        if total >= MOST_WARNINGS or len(headers) >= MOST_WARNING_FIELDS:
             break
         total += len(text)
         shown = "".join(character if character.isprintable() else " " for character in text)

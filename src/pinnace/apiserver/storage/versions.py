@@ -15,6 +15,11 @@ _POLL_SECONDS = 0.05
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - the version of a continue token, no secret
 
 
+_MOST = 2**63 - 1
+_LONGEST = 20
+_SHOWN = 100
+
+
 def parse(text: str) -> int:
     """0 for "" and "0". Raises 400."""
     if not text:
@@ -29,6 +34,10 @@ def parse(text: str) -> int:
                     "FieldValueInvalid", f'Invalid value: "{text}": invalid resource version', "resourceVersion"
                 )
             ],
+        )
+    if len(text) > _LONGEST or int(text) > _MOST:
+        raise errors.bad_request(
+            f'Invalid value: "{text[:_SHOWN]}": strconv.ParseUint: parsing "{text[:_SHOWN]}": value out of range'
         )
     return int(text)
 
@@ -77,6 +86,8 @@ class Continue:
         try:
             body = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             version, revision, start = body["v"], int(body["rv"]), str(body["start"])
+            if not -1 <= revision <= _MOST:
+                raise ValueError("no revision")
         except (binascii.Error, ValueError, KeyError, TypeError):
             raise errors.bad_request("continue key is not valid") from None
         if version != _TOKEN_VERSION:

@@ -1,10 +1,12 @@
 """The way to a node's kubelet: its address, and what a request says of a pod and its containers."""
 
+import ipaddress
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pinnace.api import errors, resources
+from pinnace.api.validation import formats
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import proxying
 from pinnace.apiserver.storage import envelope
@@ -27,8 +29,23 @@ def node_url(context: contexts.Context, name: str) -> str:
         raise errors.StatusError(
             503, "ServiceUnavailable", f"no preferred addresses found; known addresses: {list(by_type)}"
         )
+    _check(address)
     port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port") or _DEFAULT_PORT
     return f"https://{proxying.bracketed(address)}:{port}"
+
+
+def _check(address: str) -> None:
+    """A node tells its own address. It may be this machine, whatever the machine is called; a kubelet proves itself by its certificate.
+
+    Raises 400 for what is no node's, and for what would not be one host in the URL."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        if formats.dns_subdomain(address.lower()):
+            raise errors.bad_request("address not allowed") from None
+        return
+    if found.is_link_local or found.is_multicast or found.is_unspecified:
+        raise errors.bad_request("address not allowed")
 
 
 def pod_of(context: contexts.Context) -> Object:

@@ -15,7 +15,7 @@ from pinnace.apiserver.authz import attributes as authz
 from pinnace.apiserver.authz import authorizer
 from pinnace.apiserver.http import respond, socket_streams
 from pinnace.apiserver.storage import envelope
-from pinnace.apiserver.subresources import kubelet, rewriting
+from pinnace.apiserver.subresources import kubelet, proxy_targets, rewriting
 from pinnace.web import client, messages
 
 Object = dict[str, Any]
@@ -32,6 +32,7 @@ _LOG_OPTIONS = (
 )
 
 
+_SAFE_IN_PATH = "/:@!$&'()*+,;=~-._"
 _LOG_STREAMS = ("All", "Stderr", "Stdout")
 
 
@@ -122,14 +123,9 @@ class Tunnels:
         if pod is None:
             raise errors.not_found("", "pods", name)
         found = envelope.parse(pod)
-        address = (found.get("status") or {}).get("podIP")
-        if not address:
-            raise errors.StatusError(503, "ServiceUnavailable", f"pod {name} has no address yet")
+        address = proxy_targets.pod_address(context.services.objects, found)
         number = port or _first_port(found)
-        if not number.isdecimal():
-            # Names of ports belong to Services; a pod is spoken to by number, as upstream has it.
-            why = f"error trying to reach service: dial tcp: lookup tcp/{number}: unknown port"
-            raise errors.StatusError(503, "ServiceUnavailable", why)
+        proxy_targets.check_port(number)
         return await self._to(context, scheme, address, number)
 
     async def service_proxy(self, context: contexts.Context) -> messages.Answer:
@@ -143,7 +139,8 @@ class Tunnels:
         found = _service_port(service, port)
         if found is None:
             raise errors.StatusError(503, "ServiceUnavailable", f'no service port "{port}" found for service "{name}"')
-        addresses = list(_endpoints(context, name, found.get("name", "")))
+        stored, port_name = context.services.objects, found.get("name", "")
+        addresses = list(proxy_targets.endpoints(stored, context.namespace, name, port_name))
         if not addresses:
             raise errors.StatusError(503, "ServiceUnavailable", f'no endpoints available for service "{name}"')
         address, number = context.services.rng.choice(addresses)
@@ -156,9 +153,9 @@ class Tunnels:
 async def _through(context: contexts.Context, http: client.HttpClient, base: str) -> messages.Answer:
     """To the server at `base`, as a reverse proxy: it is told how it was reached, and its links lead back through here."""
     request = context.request
-    prefix = request.path.removesuffix(context.tail).rstrip("/")
+    prefix = urllib.parse.quote(request.path.removesuffix(context.tail).rstrip("/"), safe=_SAFE_IN_PATH)
     host = request.headers.get("host", "")
-    more = [("X-Forwarded-Uri", prefix + (context.tail or "/"))]
+    more = [("X-Forwarded-Uri", prefix + urllib.parse.quote(context.tail or "/", safe=_SAFE_IN_PATH))]
     if host:
         more.append(("Host", host))
     client_address = request.peer.address.rpartition(":")[0].strip("[]")
@@ -195,12 +192,14 @@ def _needs_slash(context: contexts.Context) -> bool:
 def _with_slash(context: contexts.Context) -> messages.Response:
     request = context.request
     query = f"?{request.query}" if request.query else ""
-    return messages.Response(301, [("Location", f"{request.path}/{query}")], b"")
+    return messages.Response(
+        301, [("Location", f"{urllib.parse.quote(request.path, safe=_SAFE_IN_PATH)}/{query}")], b""
+    )
 
 
 def _rest(context: contexts.Context) -> str:
     """Path and query below `proxy`, encoded again."""
-    path = urllib.parse.quote(context.tail or "/", safe="/:@!$&'()*+,;=~-._")
+    path = urllib.parse.quote(context.tail or "/", safe=_SAFE_IN_PATH)
     return f"{path}?{context.request.query}" if context.request.query else path
 
 
@@ -216,18 +215,6 @@ def _service_port(service: Object, wanted: str) -> Object | None:
     if not wanted:
         return ports[0] if len(ports) == 1 else next((port for port in ports if not port.get("name")), None)
     return next((port for port in ports if wanted in (port.get("name"), str(port.get("port")))), None)
-
-
-def _endpoints(context: contexts.Context, service: str, port_name: str) -> list[tuple[str, int]]:
-    found = []
-    for item in context.services.objects.all(resources.ENDPOINT_SLICES, context.namespace):
-        if (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != service:
-            continue
-        numbers = [port["port"] for port in item.get("ports") or () if (port.get("name") or "") == port_name]
-        for endpoint in item.get("endpoints") or ():
-            if (endpoint.get("conditions") or {}).get("ready") is not False:
-                found += [(address, number) for address in endpoint.get("addresses") or () for number in numbers]
-    return found
 
 
 def _check_log_options(context: contexts.Context) -> None:

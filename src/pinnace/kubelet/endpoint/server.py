@@ -1,6 +1,6 @@
 """The node's HTTPS endpoint: what the API server asks of a node on behalf of `kubectl logs`, `exec`, `attach` and `port-forward`.
 
-GET      /healthz                                          open to all
+GET      /healthz
 GET      /pods                                             the pods of this node with their newest status
 GET      /containerLogs/<namespace>/<pod>/<container>
 GET|POST /exec|attach/<namespace>/<pod>[/<uid>]/<container>
@@ -82,11 +82,11 @@ class Endpoint:
         }
 
     async def handle(self, request: messages.Request) -> messages.Answer:
-        if request.path == "/healthz" and request.method in _READ:
-            return _text(200, "ok")
         refusal = await self._guard.check(request)
         if refusal is not None:
             return _text(*refusal)
+        if request.path == "/healthz" and request.method in _READ:
+            return _text(200, "ok")
         first, *rest = [part for part in request.path.split("/") if part] or [""]
         route = self._routes.get(first)
         if route is None:
