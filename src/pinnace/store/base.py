@@ -22,6 +22,8 @@ class Change:
     answer: asyncio.Future[interface.Event]
     waiters: list[asyncio.Future[None]] = dataclasses.field(default_factory=list)
     """Changes of the same key that wait for this one."""
+    is_last: bool = True
+    """Of its transaction: between two changes of one no batch ends."""
 
 
 class BaseStore(abc.ABC):
@@ -76,9 +78,44 @@ class BaseStore(abc.ABC):
     async def delete(self, key: str, expected_revision: int | None = None) -> interface.Event:
         await self._wait_settled(key)
         current = self._expect(key, expected_revision)
+        return await self._enqueue(self._deletion(current))
+
+    async def transact(self, writes: Sequence[interface.Write]) -> Sequence[interface.Event]:
+        await self._wait_all_settled([write.key for write in writes])
+        present = [self._expected(write) for write in writes]
+        # Checked as a whole; from here on nothing waits before all are queued.
+        answer: asyncio.Future[interface.Event] = self._loop.create_future()
+        events: list[interface.Event] = []
+        for write, current in zip(writes, present, strict=True):
+            event = self._event(write, current)
+            self._enqueue(event, answer, is_last=len(events) == len(writes) - 1)
+            events.append(event)
+        if events:
+            await answer
+        return events
+
+    def _expected(self, write: interface.Write) -> interface.Record | None:
+        if write.expected_revision:
+            return self._expect(write.key, write.expected_revision)
+        current = self._state.records.get(write.key)
+        if current is not None:
+            raise interface.KeyExists(write.key, current)
+        return None
+
+    def _event(self, write: interface.Write, current: interface.Record | None) -> interface.Event:
+        """At the next revision."""
+        if write.value is None:
+            if current is None:
+                raise interface.KeyMissing(write.key)
+            return self._deletion(current)
         revision = self._next_revision
-        last_value = self._stamp(current.value, revision)
-        return await self._enqueue(interface.Event(revision, key, None, current, last_value))
+        created = current.create_revision if current is not None else revision
+        record = interface.Record(write.key, self._stamp(write.value, revision), created, revision)
+        return interface.Event(revision, write.key, record, current)
+
+    def _deletion(self, current: interface.Record) -> interface.Event:
+        revision = self._next_revision
+        return interface.Event(revision, current.key, None, current, self._stamp(current.value, revision))
 
     def get(self, key: str) -> interface.Record | None:
         self._raise_if_failed()
@@ -125,6 +162,13 @@ class BaseStore(abc.ABC):
             await settled
         self._raise_if_failed()
 
+    async def _wait_all_settled(self, keys: Sequence[str]) -> None:
+        """The same for several: one that has settled may have been changed again while another was waited for."""
+        while any(key in self._pending for key in keys):
+            for key in keys:
+                await self._wait_settled(key)
+        self._raise_if_failed()
+
     def _expect(self, key: str, revision: int | None) -> interface.Record:
         current = self._state.records.get(key)
         if current is None:
@@ -133,9 +177,11 @@ class BaseStore(abc.ABC):
             raise interface.RevisionMismatch(key, revision, current)
         return current
 
-    def _enqueue(self, event: interface.Event) -> asyncio.Future[interface.Event]:
+    def _enqueue(
+        self, event: interface.Event, answer: asyncio.Future[interface.Event] | None = None, *, is_last: bool = True
+    ) -> asyncio.Future[interface.Event]:
         self._next_revision += 1
-        change = Change(event, self._loop.create_future())
+        change = Change(event, answer or self._loop.create_future(), is_last=is_last)
         self._pending[event.key] = change
         self._queue.append(change)
         self._maybe_commit()

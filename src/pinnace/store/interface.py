@@ -6,6 +6,8 @@ it grows by one with each change, is never reused and survives restarts.
 * A change is durable before its call returns, and becomes visible to readers and watchers only then.
 * Changes become visible in the order of their revisions; a read that starts after a change returned sees that change.
 * A change whose key is not in the state that the caller expected changes nothing.
+* The changes of a transaction happen together or not at all: they are durable together and become visible together. Each has a revision of
+  its own, one after the other.
 * A watch delivers every change of its prefix after its start revision exactly once, in order; or ends with `Compacted`.
 * Where the disk has no room for a change, that change alone is refused (`NoSpace`) and everything else goes on.
 * After any other failed commit or a bad checksum every further call raises `StoreFailed`: it stops rather than lies.
@@ -113,6 +115,17 @@ class Event:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Write:
+    """One change of a transaction."""
+
+    key: str
+    value: bytes | None
+    """The new one; None: the key goes."""
+    expected_revision: int
+    """At which the key must be; 0: it must not be there."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Page:
     records: Sequence[Record]
     """In the order of their keys (bytewise)."""
@@ -161,6 +174,11 @@ class Store(Protocol):
 
     async def delete(self, key: str, expected_revision: int | None = None) -> Event:
         """The deletion as watchers see it. Raises `KeyMissing`, `RevisionMismatch`."""
+        ...
+
+    async def transact(self, writes: Sequence[Write]) -> Sequence[Event]:
+        """All of `writes` (each of another key) or none. Raises `KeyExists`, `KeyMissing`, `RevisionMismatch` of the first that does not
+        find its key as it expects it."""
         ...
 
     def get(self, key: str) -> Record | None:

@@ -102,7 +102,7 @@ class SqliteStore(base.BaseStore):
         self._is_scheduled = False
         if self._is_writing or self._failure is not None:
             return
-        changes, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        changes = self._take_changes()
         # At least twice as many rows go as come, so that compaction never falls behind.
         limit = max(DROPS_PER_COMMIT, 2 * len(changes)) if changes else DROPS_PER_IDLE_COMMIT
         drops = self._take_drops(limit)
@@ -110,6 +110,14 @@ class SqliteStore(base.BaseStore):
             return
         self._is_writing = True
         self._writer.start(_Job(changes, drops, vacuum=not changes and not drops))
+
+    def _take_changes(self) -> Sequence[base.Change]:
+        """At most `MAX_BATCH`, or as many as the transaction has in which that would end."""
+        end = MAX_BATCH
+        while end < len(self._queue) and not self._queue[end - 1].is_last:
+            end += 1
+        changes, self._queue = self._queue[:end], self._queue[end:]
+        return changes
 
     def _on_done(self, job: _Job, has_more_to_vacuum: bool) -> None:
         self._is_writing = False

@@ -414,6 +414,85 @@ class StoreContract(abc.ABC):
 
         self.run(scenario)
 
+    def test_a_transaction_happens_as_a_whole(self) -> None:
+        async def scenario(store: interface.Store) -> None:
+            there = await store.create("/there", value("0"))
+            going = await store.create("/going", value("0"))
+            start = store.revision
+            async with store.watch("/", start) as watch:
+                events = await store.transact(
+                    [
+                        interface.Write("/new", value("1"), 0),
+                        interface.Write("/there", value("1"), there.mod_revision),
+                        interface.Write("/going", None, going.mod_revision),
+                    ]
+                )
+                assert [event.revision for event in events] == [start + 1, start + 2, start + 3]
+                # One batch: nobody has seen a part of it.
+                assert list(await anext(aiter(watch))) == list(events)
+            assert [text(record.value) for record in store.range("/").records] == ["1", "1"]
+            assert store.get("/there").create_revision == there.create_revision  # type: ignore[union-attr]
+            assert store.get("/going") is None
+            assert store.revision == start + 3
+
+        self.run(scenario)
+
+    def test_a_transaction_with_one_wrong_expectation_changes_nothing(self) -> None:
+        async def scenario(store: interface.Store) -> None:
+            there = await store.create("/there", value("0"))
+            fine = interface.Write("/new", value("1"), 0)
+            wrong = [
+                (interface.Write("/there", value("1"), 0), interface.KeyExists),
+                (interface.Write("/there", value("1"), there.mod_revision + 1), interface.RevisionMismatch),
+                (interface.Write("/there", None, there.mod_revision + 1), interface.RevisionMismatch),
+                (interface.Write("/gone", value("1"), there.mod_revision), interface.KeyMissing),
+                (interface.Write("/gone", None, there.mod_revision), interface.KeyMissing),
+            ]
+            for write, error in wrong:
+                for writes in ([fine, write], [write, fine]):
+                    with pytest.raises(error):
+                        await store.transact(writes)
+            assert store.revision == there.mod_revision
+            assert await store.transact([]) == []
+
+        self.run(scenario)
+
+    def test_of_transactions_that_share_a_key_one_wins_and_the_others_change_nothing(self) -> None:
+        async def scenario(store: interface.Store) -> None:
+            shared = await store.create("/shared", value("0"))
+
+            async def claim(name: str) -> object:
+                return await store.transact(
+                    [
+                        interface.Write(f"/own/{name}", value(name), 0),
+                        interface.Write("/shared", value(name), shared.mod_revision),
+                    ]
+                )
+
+            outcomes = await _all(claim(f"{number}") for number in range(5))
+            assert sum(isinstance(outcome, interface.RevisionMismatch) for outcome in outcomes) == 4
+            (own,) = store.range("/own/").records
+            winner = store.get("/shared")
+            assert winner is not None
+            assert text(winner.value) == text(own.value)
+
+        self.run(scenario)
+
+    def test_transactions_meet_plain_changes_of_their_keys_in_order(self) -> None:
+        async def scenario(store: interface.Store) -> None:
+            a = await store.create("/a", value("0"))
+            outcomes = await _all(
+                [
+                    store.update("/a", value("1"), a.mod_revision),
+                    store.transact([interface.Write("/a", None, a.mod_revision), interface.Write("/b", value("1"), 0)]),
+                    store.create("/b", value("2")),
+                ]
+            )
+            assert isinstance(outcomes[1], interface.RevisionMismatch)
+            assert [text(record.value) for record in store.range("/").records] == ["1", "2"]
+
+        self.run(scenario)
+
 
 async def _take(watch: interface.Watch, count: int) -> list[interface.Event]:
     """At least `count` events; fails on what is not there within ten seconds."""
