@@ -12,7 +12,7 @@ import random
 from pinnace.api import errors, kinds, resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver import flow, settings, users
-from pinnace.apiserver.admission import plugins, resource_quota
+from pinnace.apiserver.admission import plugins
 from pinnace.apiserver.authn import authenticate, tokens
 from pinnace.apiserver.authz import authorizer, rbac
 from pinnace.apiserver.bootstrap import own_services, start
@@ -50,15 +50,14 @@ class ApiServer:
         # Names and uids have to differ, not to be secret; the seed comes from the system.
         rng = rng or random.Random()  # noqa: S311
         self._addresses = allocators.Addresses(stored, options.service_cidr, time, rng, own_services.addresses(options))
-        bookings = resource_quota.Bookings()
-        self._quota_counts = quota_counts.QuotaCounts(stored, bookings, time)
+        self._quota_counts = quota_counts.QuotaCounts(stored, time)
         self.services = contexts.Services(
             registry=registry,
             objects=stored,
             clock=time,
             settings=options,
             authorizer=self.authorizer,
-            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses, bookings),
+            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses),
             rng=rng,
             ticker=ticker.Ticker(time),
             documents=documents.Documents(registry),

@@ -10,10 +10,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pinnace.apiserver.admission import attributes, pod_standards, resource_quota
-from pinnace.apiserver.keepers import quota_counts
+from pinnace.apiserver.admission import pod_standards
 from pinnace.apiserver.storage import envelope
-from pinnace.kit import clock
 from pinnace.testing import api_server
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -408,27 +406,6 @@ def test_what_is_deleted_or_finished_counts_no_more() -> None:
         await api.create(CONFIG_MAPS, {"metadata": {"name": "b"}})
         await api.patch(f"{PODS}/p/status", {"status": {"phase": "Succeeded"}})
         await wait_used(api, configmaps="1", pods="0")
-
-    api_server.run(scenario)
-
-
-def test_nothing_is_counted_while_a_write_is_booked_but_not_there() -> None:
-    """Its object would be missing from the count, and a second one would be let in beside it."""
-
-    async def scenario(api: api_server.Api) -> None:
-        stored = api.server.services.objects
-        bookings = resource_quota.Bookings()
-        counts = quota_counts.QuotaCounts(stored, bookings, clock.SystemClock())
-        await quota(api, configmaps="1")
-        await wait_used(api, configmaps="0")
-        maps = api.server.services.registry.by_path("", "v1", "configmaps")
-        assert maps is not None
-        booked = attributes.Attributes("CREATE", maps, "", "default", "a", api_server.ADMIN, {"metadata": {}})
-        bookings.begin(booked)
-        assert not await counts.recount("default")
-        assert await counts.recount("other")
-        await booked.settle(landed=True)
-        assert await counts.recount("default")
 
     api_server.run(scenario)
 

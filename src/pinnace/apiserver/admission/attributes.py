@@ -1,11 +1,12 @@
 """What an admission plug-in sees of a write, and what a plug-in is."""
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from pinnace.api import decode, kinds
 from pinnace.apiserver import users
+from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
 # Of an object's metadata.
@@ -39,6 +40,8 @@ class Attributes:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """CreateOptions, UpdateOptions, PatchOptions or DeleteOptions of the request, as an admission review shows them."""
     warnings: list[str] = dataclasses.field(default_factory=list)
+    claims: list[Callable[[], Sequence[objects.Claim]]] = dataclasses.field(default_factory=list)
+    """What else changes in the same transaction, and only with it (`storage.objects.Claims`)."""
     on_failure: list[Callable[[], Awaitable[None]]] = dataclasses.field(default_factory=list)
     """Gives back what a plug-in reserved, when the write does not happen after all (or is a dry run)."""
     on_success: list[Callable[[], Awaitable[None]]] = dataclasses.field(default_factory=list)

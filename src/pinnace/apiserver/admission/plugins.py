@@ -86,7 +86,6 @@ def build(
     rng: random.Random,
     issuer: tokens.Issuer,
     addresses: allocators.Addresses,
-    bookings: resource_quota.Bookings,
 ) -> chain.Chain:
     register = chain.Registration
     lifecycle = namespace_lifecycle.NamespaceLifecycle(stored)
@@ -98,7 +97,7 @@ def build(
     restriction = node_restriction.NodeRestriction(stored, decide)
     limits = limit_ranger.LimitRanger(stored)
     owners = owner_references.OwnerReferences(decide, stored.registry)
-    quotas = resource_quota.ResourceQuota(stored, bookings)
+    quotas = resource_quota.ResourceQuota(stored)
     security = pod_security.PodSecurity(stored, options.pod_security_default)
     namespace_labels = pod_security.NamespaceLabels(stored, options.pod_security_default)
     certificates = certificate_requests.Certificates(decide, time)

@@ -1,13 +1,13 @@
 """ResourceQuota: no namespace uses more than its quotas allow, however many writes come at once.
 
-Each write books its own use on the quota's status in one commit that fails when somebody else booked meanwhile; what is not
-written after all is given back. A quota that nobody has counted yet is counted here, before its first booking. What deletions
-free is found by `quota_counts`, which counts a namespace while nothing in it is booked but not written yet.
+What a write uses is booked on the quota's status in the same transaction that writes the object, on the condition that nobody else booked
+meanwhile: status and objects agree at every revision, however many servers there are, and nothing has to be given back. A quota that
+nobody has counted yet is counted here, before its first booking. What deletions free is found by `quota_counts`.
 """
 
 import decimal
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from pinnace.api import errors, kinds, quantity, resources
@@ -29,81 +29,31 @@ _MUST_SPECIFY = {
 }
 
 
-class Bookings:
-    """Writes that are booked on a namespace's quotas and not settled: the objects of some are not there yet."""
-
-    def __init__(self) -> None:
-        self._in_flight: dict[str, int] = {}
-
-    def is_busy(self, namespace: str) -> bool:
-        return namespace in self._in_flight
-
-    def begin(self, attributes: admission.Attributes) -> None:
-        """Until the write is settled. It is the last thing that a failure undoes: what was booked is given back before."""
-        namespace = attributes.namespace
-        self._in_flight[namespace] = self._in_flight.get(namespace, 0) + 1
-        end = functools.partial(self._end, namespace)
-        attributes.on_failure.append(end)
-        attributes.on_success.append(end)
-
-    async def _end(self, namespace: str) -> None:
-        left = self._in_flight[namespace] - 1
-        if left:
-            self._in_flight[namespace] = left
-        else:
-            del self._in_flight[namespace]
-
-
 class ResourceQuota:
-    def __init__(self, stored: objects.Objects, bookings: Bookings) -> None:
+    def __init__(self, stored: objects.Objects) -> None:
         self._objects = stored
         self._quotas = stored.kind(resources.RESOURCE_QUOTAS)
-        self._bookings = bookings
 
     async def validate(self, attributes: admission.Attributes) -> None:
-        assert attributes.obj is not None
-        records = self._objects.records(resources.RESOURCE_QUOTAS, attributes.namespace)
-        if records and not attributes.dry_run:
-            self._bookings.begin(attributes)
-        for record in records:
-            await self._book(attributes, *objects.names(self._quotas, record))
+        """Where no quota limits the write, it stays the write of one key."""
+        if self._bookings(attributes):
+            attributes.claims.append(functools.partial(self._bookings, attributes))
 
-    async def _book(self, attributes: admission.Attributes, namespace: str, name: str) -> None:
+    def _bookings(self, attributes: admission.Attributes) -> list[objects.Claim]:
+        """What the quotas of the namespace are to say once the write has happened. Raises Forbidden."""
         group, plural = attributes.resource
-        delta: usage.Usage = {}
-
-        def booked(quota: Object) -> Object | None:
-            nonlocal delta
+        found = []
+        for record in self._objects.records(resources.RESOURCE_QUOTAS, attributes.namespace):
+            quota = envelope.parse(record)
             delta = _delta(quota, group, plural, attributes)
             if not delta:
-                return None
-            self._count(quota, namespace)
+                continue
+            self._count(quota, attributes.namespace)
             _require_specified(attributes, quota)
             _require_room(attributes, quota, delta)
-            if attributes.dry_run:
-                return None
             _add(quota, delta)
-            return quota
-
-        if await self._change(namespace, name, booked) and delta and not attributes.dry_run:
-            attributes.on_failure.append(functools.partial(self._give_back, namespace, name, delta))
-
-    async def _give_back(self, namespace: str, name: str, delta: usage.Usage) -> None:
-        def freed(quota: Object) -> Object:
-            _add(quota, {resource: -amount for resource, amount in delta.items()})
-            return quota
-
-        await self._change(namespace, name, freed)
-
-    async def _change(self, namespace: str, name: str, make: Callable[[Object], Object | None]) -> bool:
-        """Whether the quota is there."""
-        try:
-            await self._objects.guaranteed_update(self._quotas, namespace, name, make)
-        except errors.StatusError as error:
-            if error.reason != "NotFound":
-                raise
-            return False
-        return True
+            found.append(objects.Claim(self._quotas, record, quota))
+        return found
 
     def _count(self, quota: Object, namespace: str) -> None:
         """Bring the status of a quota up to its spec, where no controller has yet."""

@@ -1,8 +1,8 @@
 """Keeps what quotas say is used true: a new quota is counted at once, and what deletions and finished pods free is given back.
 
 Upstream leaves this to a controller that counts from caches, which may miss an object that was admitted a moment ago. Here the server
-counts from its own store, at a moment when nothing in the namespace is booked but not written, and the count only lands when
-nothing was booked since: no count ever frees what is in use.
+counts from its own store, and the count only lands when nothing was booked since: whatever is created changes the quota in the same
+transaction, so that no count ever frees what is in use.
 """
 
 import asyncio
@@ -23,9 +23,8 @@ _CHANGING = (resources.PODS, resources.SERVICES, resources.PERSISTENT_VOLUME_CLA
 
 
 class QuotaCounts:
-    def __init__(self, stored: objects.Objects, bookings: resource_quota.Bookings, time: clock.Clock) -> None:
+    def __init__(self, stored: objects.Objects, time: clock.Clock) -> None:
         self._objects = stored
-        self._bookings = bookings
         self._clock = time
         self._quotas = stored.kind(resources.RESOURCE_QUOTAS)
         self._pods = stored.kind(resources.PODS)
@@ -93,19 +92,25 @@ class QuotaCounts:
 
     async def recount(self, namespace: str) -> bool:
         """Whether all quotas of `namespace` say what is used; False: something was booked meanwhile, try again."""
-        for record in self._objects.records(resources.RESOURCE_QUOTAS, namespace):
-            if self._bookings.is_busy(namespace):
-                return False
-            quota = envelope.parse(record)
-            hard = (quota.get("spec") or {}).get("hard") or {}
-            status = {"hard": hard, "used": resource_quota.counted(self._objects, quota, namespace, hard)}
-            if not hard or status == quota.get("status"):
-                continue
-            quota["status"] = status
-            try:
-                await self._objects.replace(self._quotas, record, quota)
-            except objects.Overtaken:
-                return False
+        async with self._objects.turn(namespace):
+            records = self._objects.records(resources.RESOURCE_QUOTAS, namespace)
+            return all([await self._recount(namespace, objects.names(self._quotas, record)[1]) for record in records])
+
+    async def _recount(self, namespace: str, name: str) -> bool:
+        """Between the look at the quota and the conditional write nothing waits: both are about one state."""
+        record = self._objects.find(self._quotas, namespace, name)
+        if record is None:
+            return True
+        quota = envelope.parse(record)
+        hard = (quota.get("spec") or {}).get("hard") or {}
+        status = {"hard": hard, "used": resource_quota.counted(self._objects, quota, namespace, hard)}
+        if not hard or status == quota.get("status"):
+            return True
+        quota["status"] = status
+        try:
+            await self._objects.replace(self._quotas, record, quota)
+        except objects.Overtaken:
+            return False
         return True
 
 

@@ -5,6 +5,9 @@ what a caller mostly wants; `guaranteed`, `replace` and `remove` are what they a
 function: admission, say. Always: a write lands on the state that it was decided on, or is decided again.
 """
 
+import asyncio
+import dataclasses
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -34,11 +37,26 @@ class Overtaken(Exception):
     """The object was changed or deleted by somebody else since it was read: decide again, on its newest state."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """Another object that changes with the one that is written: both or neither."""
+
+    kind: kinds.Kind
+    present: Stored
+    obj: Object
+    """In the place of `present`."""
+
+
+Claims = Sequence[Callable[[], Sequence[Claim]]]
+"""What is claimed, decided on the newest state right before the commit, and again when that has changed. May raise a StatusError."""
+
+
 class Objects:
     def __init__(self, store: interface.Store, registry: kinds.Registry) -> None:
         self._store = store
         self.registry = registry
         self.decoded = decoded.Decoded()
+        self._turns: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def kind(self, resource: resources.Resource) -> kinds.Kind:
         """Raises KeyError where the registry does not have it."""
@@ -94,12 +112,14 @@ class Objects:
 
     # Writing.
 
-    async def create(self, kind: kinds.Kind, namespace: str, name: str, obj: Object) -> Stored:
+    async def create(self, kind: kinds.Kind, namespace: str, name: str, obj: Object, claims: Claims = ()) -> Stored:
         """Watchers in this process may be handed `obj` itself: it must hold nothing but what JSON holds, and nobody may change it from
-        now on. Raises AlreadyExists."""
+        now on. Raises AlreadyExists, and what `claims` raise."""
         key = kinds.storage_key(kind, namespace, name)
         value = await self._encode(kind, key, obj)
         try:
+            if claims:
+                return await self._write_with_claims(interface.Write(key, value, 0), namespace, claims)
             return await self._store.create(key, value)
         except interface.KeyExists:
             raise errors.already_exists(kind.group, kind.plural, name) from None
@@ -138,10 +158,13 @@ class Objects:
                 continue
         raise errors.conflict(kind.group, kind.plural, name, errors.OBJECT_MODIFIED)
 
-    async def replace(self, kind: kinds.Kind, present: Stored, obj: Object) -> Stored:
-        """`obj` in the place of `present`; of `obj` holds what `create` says. Raises Overtaken."""
+    async def replace(self, kind: kinds.Kind, present: Stored, obj: Object, claims: Claims = ()) -> Stored:
+        """`obj` in the place of `present`; of `obj` holds what `create` says. Raises Overtaken, and what `claims` raise."""
         value = await self._encode(kind, present.key, obj)
         try:
+            if claims:
+                write = interface.Write(present.key, value, present.mod_revision)
+                return await self._write_with_claims(write, names(kind, present)[0], claims)
             return await self._store.update(present.key, value, present.mod_revision)
         except (interface.RevisionMismatch, interface.KeyMissing):
             raise Overtaken from None
@@ -154,6 +177,34 @@ class Objects:
             return (await self._store.delete(present.key, present.mod_revision)).last_value
         except (interface.RevisionMismatch, interface.KeyMissing):
             raise Overtaken from None
+
+    def turn(self, namespace: str) -> asyncio.Lock:
+        """Held by whoever writes with claims in `namespace`: those of one server would only overtake each other. Nothing depends on it
+        but speed; other servers do not know of it."""
+        found = self._turns.get(namespace)
+        if found is None:
+            found = self._turns[namespace] = asyncio.Lock()
+        return found
+
+    async def _write_with_claims(self, write: interface.Write, namespace: str, claims: Claims) -> Stored:
+        """One transaction. Raises of the store's errors those that are about `write` itself."""
+        async with self.turn(namespace):
+            for _ in range(ATTEMPTS):
+                writes = [write]
+                claimed = [claim for decide in claims for claim in decide()]
+                for claim in claimed:
+                    value = await conversion.encode(claim.kind, claim.obj)
+                    writes.append(interface.Write(claim.present.key, value, claim.present.mod_revision))
+                try:
+                    written = (await self._store.transact(writes))[0].record
+                except (interface.KeyExists, interface.RevisionMismatch, interface.KeyMissing) as error:
+                    if error.key == write.key:
+                        raise
+                    continue
+                assert written is not None
+                return written
+        kind, (_, name) = claimed[0].kind, names(claimed[0].kind, claimed[0].present)
+        raise errors.conflict(kind.group, kind.plural, name, errors.OBJECT_MODIFIED)
 
     async def _encode(self, kind: kinds.Kind, key: str, obj: Object) -> bytes:
         value = await conversion.encode(kind, obj)

@@ -56,7 +56,7 @@ async def create(
         _raise_invalid(kind, required_name(kind, obj), verdict.wrong)
         context.warnings += verdict.warnings
         await services.admission.validate(attributes)
-        value = await _insert(context, obj, options)
+        value = await _insert(context, obj, options, attributes.claims)
         landed = not options.dry_run
         return Written(value, is_created=True)
     finally:
@@ -97,7 +97,7 @@ def _generated_name(context: contexts.Context, base: str) -> str:
     return base[:_LONGEST_BASE] + suffix
 
 
-async def _insert(context: contexts.Context, obj: Object, options: query.WriteOptions) -> bytes:
+async def _insert(context: contexts.Context, obj: Object, options: query.WriteOptions, claims: objects.Claims) -> bytes:
     """One commit; a generated name that is taken is generated anew."""
     kind, stored, metadata = context.kind, context.services.objects, obj["metadata"]
     is_generated = bool(metadata.get("generateName")) and not context.name
@@ -110,10 +110,10 @@ async def _insert(context: contexts.Context, obj: Object, options: query.WriteOp
                 return conversion.encode_dry(obj)
         else:
             try:
-                record = await stored.create(kind, context.namespace, name, obj)
+                record = await stored.create(kind, context.namespace, name, obj, claims)
                 return await conversion.value(kind, record.value)
             except errors.StatusError as error:
-                if error.reason != "AlreadyExists":
+                if error.reason != "AlreadyExists" or error.kind != kind.plural:
                     raise
         if not is_generated:
             break
@@ -206,7 +206,7 @@ async def _replace(
             last = await services.objects.remove(record)
             landed = True
             return Written(await conversion.value(kind, last))
-        written = await services.objects.replace(kind, record, new)
+        written = await services.objects.replace(kind, record, new, attributes.claims)
         landed = True
         return Written(await conversion.value(kind, written.value))
     finally:
