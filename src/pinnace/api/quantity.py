@@ -43,13 +43,13 @@ def parse(text: str) -> decimal.Decimal:
 @remembered.short(4096)
 def milli(text: str) -> int:
     """Thousandths, rounded away from zero: `100m` is 100, `1` is 1000. Raises ValueError."""
-    return _scaled(parse(text), 3)
+    return scaled(parse(text), 3)
 
 
 @remembered.short(4096)
 def value(text: str) -> int:
     """Whole units, rounded away from zero: `1Ki` is 1024, `100m` is 1. Raises ValueError."""
-    return _scaled(parse(text), 0)
+    return scaled(parse(text), 0)
 
 
 @remembered.short(4096)
@@ -135,8 +135,8 @@ def _round_to_nano(amount: decimal.Decimal) -> decimal.Decimal:
     return amount.quantize(decimal.Decimal(1).scaleb(_NANO_EXPONENT), rounding=decimal.ROUND_UP, context=_EXACT)
 
 
-def _scaled(amount: decimal.Decimal, places: int) -> int:
-    """`amount * 10**places` rounded away from zero, within the bounds of int64."""
+def scaled(amount: decimal.Decimal, places: int) -> int:
+    """`amount * 10**places` in whole units, rounded away from zero, within the bounds of int64."""
     if amount.adjusted() + places > 20:
         return -_MAX_INT64 if amount < 0 else _MAX_INT64
     shifted = _EXACT.scaleb(amount, places).to_integral_value(rounding=decimal.ROUND_UP)

@@ -11,7 +11,7 @@ import zoneinfo
 from collections.abc import Sequence
 from typing import Any
 
-from pinnace.api import cron, resources
+from pinnace.api import conditions, cron, resources
 from pinnace.controllers import job
 from pinnace.controllers.framework import actions, loop, objects
 from pinnace.controllers.framework import lister as views
@@ -64,13 +64,13 @@ class _Sync:
             uid, name = objects.uid_of(each), objects.name_of(each)
             if uid in active and job.is_finished(each):
                 self._drop(uid)
-                kind = "Complete" if objects.is_condition_true(each, "Complete") else "Failed"
+                kind = "Complete" if conditions.is_true(each, "Complete") else "Failed"
                 self._normal("SawCompletedJob", f"Saw completed job: {name}, condition: {kind}")
             elif uid not in active and not job.is_finished(each) and not self._was_made_now(each):
                 message = f"Saw a job that the controller did not create or forgot: {name}"
                 self._result.append(actions.warning(self._cron_job, "UnexpectedJob", message))
             ended = objects.status_of(each).get("completionTime")
-            if ended and objects.is_condition_true(each, "Complete"):
+            if ended and conditions.is_true(each, "Complete"):
                 # Times of this one form are ordered as their texts are.
                 self._status["lastSuccessfulTime"] = max(ended, self._status.get("lastSuccessfulTime") or "")
 
@@ -92,7 +92,7 @@ class _Sync:
             limit = self._spec.get(field)
             if limit is None:
                 continue
-            ended = [each for each in self._jobs if objects.is_condition_true(each, kind)]
+            ended = [each for each in self._jobs if conditions.is_true(each, kind)]
             ended.sort(key=lambda each: (objects.status_of(each).get("startTime") or "~", objects.name_of(each)))
             surplus = ended[: max(0, len(ended) - limit)]
             self._result += [self._delete(each) for each in surplus if not objects.is_deleting(each)]

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pinnace.api import labels, resources
+from pinnace.api import pods as facts
 from pinnace.client import client
-from pinnace.controllers import eviction, replicaset
-from pinnace.controllers.framework import actions, affinity, claims, loop, objects, revisions
+from pinnace.controllers import replicaset
+from pinnace.controllers.framework import actions, claims, loop, objects, revisions
 from pinnace.controllers.framework import lister as views
 from pinnace.kit import backoff, clock
 
@@ -147,13 +148,13 @@ def tolerations_for(spec: Object) -> list[Object]:
 def should_run(daemon: Object, node: Object) -> tuple[bool, bool]:
     """(a pod should be started there, one that is there may stay)."""
     spec = daemon["spec"]["template"]["spec"]
-    if spec.get("nodeName") not in (None, "", objects.name_of(node)) or not affinity.matches_pod(spec, node):
+    if spec.get("nodeName") not in (None, "", objects.name_of(node)) or not facts.may_run_on(spec, node):
         return False, False
     tolerations = tolerations_for(spec)
     untolerated = {
         taint["effect"]
         for taint in node["spec"].get("taints") or ()
-        if not any(eviction.tolerates(each, taint) for each in tolerations)
+        if not any(facts.tolerates(each, taint) for each in tolerations)
     }
     return not untolerated & {"NoSchedule", "NoExecute"}, "NoExecute" not in untolerated
 

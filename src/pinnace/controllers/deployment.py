@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.api import resources
+from pinnace.api import conditions, resources
 from pinnace.client import client
 from pinnace.controllers import rollback, rollout, templates
 from pinnace.controllers.framework import actions, claims, hashing, loop, objects
@@ -359,7 +359,8 @@ class _Rollout:
     # -- conditions and status
 
     def _condition(self, kind: str) -> Object | None:
-        return objects.find_condition(self._conditions, kind)
+        found: Object | None = conditions.find(self._conditions, kind)
+        return found
 
     def _set_condition(self, kind: str, status: str, reason: str, message: str, *, is_touched: bool = False) -> None:
         self._conditions = _with_condition(
@@ -494,7 +495,7 @@ class _Rollout:
     def _note_failure(self) -> None:
         """A ReplicaSet that cannot make its pods: the newest one's trouble comes first."""
         for each in [*([self._new] if self._new else []), *self._old]:
-            failure = objects.find_condition(each.status.get("conditions") or (), "ReplicaFailure")
+            failure = conditions.find(each.status.get("conditions") or (), "ReplicaFailure")
             if failure is not None:
                 self._set_condition(
                     "ReplicaFailure", failure["status"], failure.get("reason", ""), failure.get("message", "")
@@ -504,7 +505,7 @@ class _Rollout:
 
 
 def _with_condition(
-    conditions: Sequence[Object],
+    all_present: Sequence[Object],
     now: datetime.datetime,
     kind: str,
     status: str,
@@ -514,20 +515,12 @@ def _with_condition(
     is_touched: bool = False,
 ) -> list[Object]:
     """Unchanged status and reason leave it alone, but for `is_touched`: then its update time moves."""
-    present = objects.find_condition(conditions, kind)
+    present = conditions.find(all_present, kind)
     if present and present["status"] == status and present.get("reason") == reason and not is_touched:
-        return list(conditions)
+        return list(all_present)
     stamp = clock.rfc3339(now)
-    since = present["lastTransitionTime"] if present and present["status"] == status else stamp
-    made = {
-        "type": kind,
-        "status": status,
-        "lastUpdateTime": stamp,
-        "lastTransitionTime": since,
-        "reason": reason,
-        "message": message,
-    }
-    return [*(each for each in conditions if each["type"] != kind), made]
+    made = {"type": kind, "status": status, "lastUpdateTime": stamp, "reason": reason, "message": message}
+    return [*(each for each in all_present if each["type"] != kind), conditions.stamped(present, made, stamp)]
 
 
 def _update_status(deployment: Object, status: Object, annotations: Object) -> list[actions.Action]:

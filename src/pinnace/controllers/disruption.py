@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.api import resources, selectors
+from pinnace.api import conditions, resources, selectors
 from pinnace.controllers.framework import actions, labelled, loop, objects
 from pinnace.controllers.framework import lister as views
 from pinnace.kit import clock
@@ -130,16 +130,14 @@ def _failed_status(budget: Object, why: str, now: datetime.datetime) -> Object:
 
 
 def _with_time(budget: Object, status: str, reason: str, message: str, now: datetime.datetime) -> Object:
-    before = objects.condition(budget, "DisruptionAllowed")
-    since = before["lastTransitionTime"] if before and before["status"] == status else clock.rfc3339(now)
-    return {
+    made = {
         "type": "DisruptionAllowed",
         "status": status,
         "reason": reason,
         "message": message,
-        "lastTransitionTime": since,
         "observedGeneration": budget["metadata"].get("generation", 0),
     }
+    return conditions.stamped(objects.condition(budget, "DisruptionAllowed"), made, clock.rfc3339(now))
 
 
 def _update(budget: Object, status: Object) -> list[actions.Action]:

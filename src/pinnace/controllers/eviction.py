@@ -8,7 +8,8 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pinnace.api import resources
+from pinnace.api import conditions, resources
+from pinnace.api import pods as facts
 from pinnace.client import client
 from pinnace.controllers import node
 from pinnace.controllers import settings as settings_module
@@ -26,22 +27,12 @@ QUARANTINE_SECONDS = 40.0
 # -- taints
 
 
-def tolerates(toleration: Object, taint: Object) -> bool:
-    if toleration.get("effect") not in (None, "", taint["effect"]):
-        return False
-    if toleration.get("key") not in (None, "", taint["key"]):
-        return False
-    if toleration.get("operator", "Equal") in ("", "Equal"):
-        return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
-    return bool(toleration["operator"] == "Exists")
-
-
 def seconds_allowed(pod: Object, taints: Sequence[Object]) -> float | None:
     """How long the pod may stay with these NoExecute taints: 0 when one is not tolerated, None: for ever."""
     tolerations = pod["spec"].get("tolerations") or ()
     used = []
     for taint in taints:
-        matching = [each for each in tolerations if tolerates(each, taint)]
+        matching = [each for each in tolerations if facts.tolerates(each, taint)]
         if not matching:
             return 0.0
         used += matching
@@ -175,7 +166,7 @@ def _surplus(pods: Sequence[Object], limit: int) -> Sequence[Object]:
 
 def _is_out_of_service(nodes: Mapping[str, Object], name: str) -> bool:
     found = nodes.get(name)
-    if found is None or objects.is_condition_true(found, "Ready"):
+    if found is None or conditions.is_true(found, "Ready"):
         return False
     return any(taint["key"] == OUT_OF_SERVICE for taint in found["spec"].get("taints") or ())
 

@@ -14,7 +14,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.api import resources
+from pinnace.api import conditions, resources
 from pinnace.controllers import job_rules, replicaset
 from pinnace.controllers.framework import actions, claims, loop, objects
 from pinnace.controllers.framework import lister as views
@@ -55,7 +55,7 @@ def _let_go(pods: Iterable[Object]) -> list[actions.Action]:
 
 
 def is_finished(job: Object) -> bool:
-    return objects.is_condition_true(job, "Complete") or objects.is_condition_true(job, "Failed")
+    return conditions.is_true(job, "Complete") or conditions.is_true(job, "Failed")
 
 
 def _is_tracked(pod: Object) -> bool:
@@ -180,7 +180,7 @@ class _Sync:
 
     def _end(self) -> _End | None:
         for interim in ("FailureTarget", "SuccessCriteriaMet"):
-            present = objects.find_condition(self._conditions, interim)
+            present = conditions.find(self._conditions, interim)
             if present is not None and present.get("status") == "True":
                 return _End(interim, present.get("reason", ""), present.get("message", ""))
         message = self._fail_job_message()
@@ -340,7 +340,7 @@ class _Sync:
     # -- conditions and status
 
     def _note_suspension(self) -> None:
-        present = objects.find_condition(self._conditions, "Suspended")
+        present = conditions.find(self._conditions, "Suspended")
         if self._is_suspended:
             if present is None or present["status"] != "True":
                 self._set_condition("Suspended", "True", "JobSuspended", "Job suspended")
@@ -369,7 +369,7 @@ class _Sync:
     def _finish(self, end: _End | None) -> list[actions.Action]:
         is_over = False
         if end is not None:
-            if objects.find_condition(self._conditions, end.interim) is None:
+            if conditions.find(self._conditions, end.interim) is None:
                 self._set_condition(end.interim, "True", end.reason, end.message)
             else:
                 is_over = not (self._active or self._terminating or any(self._uids.values()) or self._to_untrack())

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pinnace.api import resources
+from pinnace.api import conditions, resources
 from pinnace.client import client
 from pinnace.controllers.framework import actions, discovery, loop, objects
 from pinnace.controllers.framework import lister as views
@@ -142,11 +142,8 @@ def _conditions(content: Content, present: Sequence[Object], now: datetime.datet
     result = []
     for kind, trouble, (bad, good, fine) in texts:
         status, reason, message = ("True", bad, trouble) if trouble else ("False", good, fine)
-        before = objects.find_condition(present, kind)
-        since = before["lastTransitionTime"] if before and before["status"] == status else clock.rfc3339(now)
-        result.append(
-            {"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
-        )
+        made = {"type": kind, "status": status, "reason": reason, "message": message}
+        result.append(conditions.stamped(conditions.find(present, kind), made, clock.rfc3339(now)))
     others = [each for each in present if each["type"] not in {each["type"] for each in result}]
     return [*others, *result]
 

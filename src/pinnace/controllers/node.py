@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
-from pinnace.api import resources
+from pinnace.api import conditions, resources
 from pinnace.client import client
 from pinnace.controllers import settings as settings_module
 from pinnace.controllers.framework import actions, loop, objects
@@ -118,35 +118,28 @@ def _role(node: Object, control_plane_node: str) -> list[actions.Action]:
 def _mark_unknown(node: Object, now: datetime.datetime) -> list[actions.Action]:
     status = objects.status_of(node)
     stamp = clock.rfc3339(now)
-    conditions = list(status.get("conditions") or ())
-    changed = False
+    shown = list(status.get("conditions") or ())
+    before = list(shown)
     for kind in _WATCHED_CONDITIONS:
-        present = objects.find_condition(conditions, kind)
+        present = conditions.find(shown, kind)
         if present is None:
-            changed = True
-            conditions.append(
-                {
-                    "type": kind,
-                    "status": "Unknown",
-                    "reason": "NodeStatusNeverUpdated",
-                    "message": "Kubelet never posted node status.",
-                    "lastHeartbeatTime": node["metadata"].get("creationTimestamp"),
-                    "lastTransitionTime": stamp,
-                }
-            )
-        elif present.get("status") != "Unknown":
-            changed = True
-            conditions[conditions.index(present)] = {
-                **present,
+            wanted = {
+                "type": kind,
                 "status": "Unknown",
-                "reason": "NodeStatusUnknown",
-                "message": "Kubelet stopped posting node status.",
-                "lastTransitionTime": stamp,
+                "reason": "NodeStatusNeverUpdated",
+                "message": "Kubelet never posted node status.",
+                "lastHeartbeatTime": node["metadata"].get("creationTimestamp"),
             }
-    if not changed:
+        elif present.get("status") == "Unknown":
+            continue
+        else:
+            why = {"reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+            wanted = {**present, "status": "Unknown", **why}
+        shown = conditions.with_condition(shown, wanted, stamp)
+    if shown == before:
         return []
     told = actions.normal(node, "NodeNotReady", f"Node {objects.name_of(node)} status is now: NodeNotReady")
-    updated = {**node, "status": {**status, "conditions": conditions}}
+    updated = {**node, "status": {**status, "conditions": shown}}
     return [actions.Update(resources.NODES, updated, subresource="status", then=(told,))]
 
 
@@ -178,7 +171,7 @@ def _wanted_taints(node: Object, *, sends_off: bool) -> set[tuple[str, str]]:
         wanted.add((key, "NoSchedule"))
         if sends_off:
             wanted.add((key, "NoExecute"))
-    wanted |= {(key, "NoSchedule") for kind, key in _PRESSURE.items() if objects.is_condition_true(node, kind)}
+    wanted |= {(key, "NoSchedule") for kind, key in _PRESSURE.items() if conditions.is_true(node, kind)}
     if node["spec"].get("unschedulable"):
         wanted.add((UNSCHEDULABLE, "NoSchedule"))
     return wanted
@@ -193,7 +186,7 @@ BY_READY = "ready"
 
 
 def index_by_ready(node: Object) -> Iterable[str]:
-    return ("True",) if objects.is_condition_true(node, "Ready") else ()
+    return ("True",) if conditions.is_true(node, "Ready") else ()
 
 
 def _mark_pods(view: views.View, node: Object, now: datetime.datetime) -> list[actions.Action]:

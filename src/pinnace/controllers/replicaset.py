@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from pinnace.api import resources, selectors
+from pinnace.api import conditions, resources, selectors
 from pinnace.client import client
 from pinnace.controllers.framework import actions, claims, loop, objects
 from pinnace.controllers.framework import lister as views
@@ -254,16 +254,15 @@ def _status(
         **({"terminatingReplicas": terminating} if kind.counts_terminating else {}),
         "observedGeneration": replica_set["metadata"].get("generation", 0),
     }
-    conditions = list(objects.status_of(replica_set).get("conditions") or ())
-    present = objects.find_condition(conditions, "ReplicaFailure")
+    shown = list(objects.status_of(replica_set).get("conditions") or ())
+    present = conditions.find(shown, "ReplicaFailure")
     if failure is None and present is not None:
-        conditions.remove(present)
+        shown.remove(present)
     elif failure is not None and present is None:
-        conditions.append(
-            {"type": "ReplicaFailure", "status": "True", "lastTransitionTime": clock.rfc3339(now), **failure}
-        )
-    if conditions:
-        status["conditions"] = conditions
+        wanted = {"type": "ReplicaFailure", "status": "True", **failure}
+        shown = conditions.with_condition(shown, wanted, clock.rfc3339(now))
+    if shown:
+        status["conditions"] = shown
     return status
 
 

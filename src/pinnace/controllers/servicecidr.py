@@ -9,10 +9,11 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.api import resources
+from pinnace.api import conditions, resources
 from pinnace.client import client
 from pinnace.controllers.framework import actions, loop, objects
 from pinnace.controllers.framework import lister as views
+from pinnace.kit import clock
 
 Object = dict[str, Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -60,7 +61,7 @@ def plan(view: views.View, key: objects.Key, now: datetime.datetime) -> Sequence
         return _set_ready(cidr, now, "True", "", "Kubernetes Service CIDR is ready")
     if FINALIZER not in finalizers:
         return []
-    if objects.is_condition_true(cidr, READY):
+    if conditions.is_true(cidr, READY):
         # Nothing more is given out of it: what is in use can be counted from now on.
         return _set_ready(cidr, now, "False", "Terminating", _IN_USE)
     if view.live:
@@ -78,15 +79,9 @@ def _set_ready(cidr: Object, now: datetime.datetime, value: str, reason: str, me
     present = objects.condition(cidr, READY)
     if present is not None and (present["status"], present.get("reason", "")) == (value, reason):
         return []
-    made = {
-        "type": READY,
-        "status": value,
-        "reason": reason,
-        "message": message,
-        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    others = [each for each in status.get("conditions") or () if each["type"] != READY]
-    changed = {**cidr, "status": {**status, "conditions": [*others, made]}}
+    wanted = {"type": READY, "status": value, "reason": reason, "message": message}
+    made = conditions.with_condition(status.get("conditions"), wanted, clock.rfc3339(now))
+    changed = {**cidr, "status": {**status, "conditions": made}}
     return [actions.Update(resources.SERVICE_CIDRS, changed, subresource="status")]
 
 

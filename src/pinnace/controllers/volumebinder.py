@@ -9,10 +9,10 @@ import datetime
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pinnace.api import quantity, resources, selectors
+from pinnace.api import conditions, pods, quantity, resources, selectors
 from pinnace.client import client
 from pinnace.controllers import local_provisioner
-from pinnace.controllers.framework import actions, affinity, loop, objects
+from pinnace.controllers.framework import actions, loop, objects
 from pinnace.controllers.framework import lister as views
 
 Object = dict[str, Any]
@@ -166,7 +166,7 @@ def find_match(view: views.View, claim: Object, *, only_reserved: bool) -> Objec
             continue
         if _mismatch(volume, claim) or not _selects(claim, volume):
             continue
-        if node is not None and not affinity.matches_volume(volume, node):
+        if node is not None and not _fits(volume, node):
             continue
         if best is None or _size(volume) < _size(best):
             best = volume
@@ -190,6 +190,11 @@ def _mismatch(volume: Object, claim: Object) -> str:
 def _selects(claim: Object, volume: Object) -> bool:
     selector = claim["spec"].get("selector")
     return selector is None or selectors.from_object(selector).matches(objects.labels_of(volume))
+
+
+def _fits(volume: Object, node: Object) -> bool:
+    required = (volume["spec"].get("nodeAffinity") or {}).get("required")
+    return required is None or pods.selects(required, node)
 
 
 def _size(volume: Object) -> int:
@@ -280,7 +285,7 @@ def _node_for(view: views.View, claim: Object) -> Object:
         return node
     for node in sorted(view.list(resources.NODES), key=objects.name_of):
         has_folder = local_provisioner.VOLUME_DIR in objects.annotations_of(node)
-        if has_folder and objects.is_condition_true(node, "Ready"):
+        if has_folder and conditions.is_true(node, "Ready"):
             return node
     raise local_provisioner.CannotProvision("no node is ready to hold it")
 

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pinnace.api import resources
+from pinnace.api import conditions, resources
 from pinnace.client import client
 from pinnace.kit import clock
 from pinnace.scheduler import framework, pods, snapshot, volumes
@@ -51,14 +51,13 @@ def is_said_already(pod: pods.Pod, condition: Condition) -> bool:
 async def write_condition(api: client.Client, pod: pods.Pod, condition: Condition, time: clock.Clock) -> None:
     now = clock.rfc3339(time.now())
     current = _scheduled_condition(pod)
-    since = current.get("lastTransitionTime", now) if current.get("status") == "False" else now
     written = {
         "type": "PodScheduled",
         "status": "False",
         "reason": condition.reason,
         "message": condition.message,
         "lastProbeTime": None,
-        "lastTransitionTime": since,
+        "lastTransitionTime": conditions.since(current, "False", now),
     }
     status: dict[str, Any] = {"conditions": [written | _observed(pod)]}
     if condition.nominated_node is not None:
@@ -73,8 +72,7 @@ def _observed(pod: pods.Pod) -> dict[str, Any]:
 
 
 def _scheduled_condition(pod: pods.Pod) -> Mapping[str, Any]:
-    conditions: Sequence[Mapping[str, Any]] = pod.object.get("status", {}).get("conditions") or ()
-    return next((c for c in conditions if c.get("type") == "PodScheduled"), {})
+    return conditions.find(pod.object.get("status", {}).get("conditions"), "PodScheduled") or {}
 
 
 async def preempt(api: client.Client, victim: pods.Pod, scheduler: str, time: clock.Clock) -> None:

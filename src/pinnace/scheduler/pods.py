@@ -5,11 +5,13 @@ equal pods share, so that filtering and scoring can be shared as well.
 """
 
 import dataclasses
+import decimal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from pinnace.api import pods as facts
 from pinnace.api import quantity, selectors
 from pinnace.kit import buffers, remembered
 from pinnace.scheduler import nodeselector
@@ -18,8 +20,7 @@ Object = dict[str, Any]
 
 SCHEDULER_NAME = "default-scheduler"
 # What a container without a request counts as when nodes are scored (never when they are filtered).
-DEFAULT_MILLI_CPU = 100
-DEFAULT_MEMORY = 200 << 20
+_SCORED = {"cpu": decimal.Decimal("0.1"), "memory": decimal.Decimal(200 << 20)}
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
 
@@ -35,23 +36,7 @@ class Toleration:
     effect: str
 
     def tolerates(self, taint: "Taint") -> bool:
-        if self.effect and self.effect != taint.effect:
-            return False
-        if self.key and self.key != taint.key:
-            return False
-        if self.operator == "Exists":
-            return True
-        if self.operator in ("Lt", "Gt"):
-            return self._compares(taint.value)
-        return bool(self.key) and self.value == taint.value
-
-    def _compares(self, taint_value: str) -> bool:
-        """Numeric tolerations: the taint's value is less (greater) than the toleration's."""
-        try:
-            left, right = int(taint_value), int(self.value)
-        except ValueError:
-            return False
-        return left < right if self.operator == "Lt" else left > right
+        return facts.tolerates(dataclasses.asdict(self), dataclasses.asdict(taint))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -272,83 +257,36 @@ def _demand(fingerprint: bytes) -> Demand:
         + _preferred_terms(affinity.get("podAntiAffinity"), namespace, labels, -1),
         spread=tuple(_spread(constraint, labels) for constraint in spec.get("topologySpreadConstraints", ())),
         claims=tuple(spec.get("volumes", ())),
-        images=tuple(container.get("image", "") for container in _containers(spec)),
+        images=tuple(container.get("image", "") for container in facts.containers(spec)),
         owner=(owner[0], owner[1]) if owner else None,
         can_preempt=spec.get("preemptionPolicy") != "Never",
     )
 
 
 def pod_requests(spec: Mapping[str, Any]) -> tuple[Resources, Resources]:
-    """(what the pod needs, what it counts as when nodes are scored): the larger of its running and its starting phase, with overhead.
-
-    Sidecars (init containers that are restarted always) run beside all that starts after them (KEP-753).
-    """
-    exact = _total(spec, lambda container: _amounts(container.get("resources", {}).get("requests")))
-    scored = _total(spec, _scored_amounts)
-    pod_level = _amounts((spec.get("resources") or {}).get("requests"))
-    for name, amount in pod_level.items():
-        exact[name] = scored[name] = amount
-    for name, amount in _amounts(spec.get("overhead")).items():
-        exact[name] = exact.get(name, 0) + amount
-        scored[name] = scored.get(name, 0) + amount
-    return exact, {"cpu": scored.get("cpu", 0), "memory": scored.get("memory", 0)}
+    """(what the pod needs, what it counts as when nodes are scored)."""
+    scored = _counted(facts.requests(spec, of=_scored))
+    return _counted(facts.requests(spec)), {"cpu": scored.get("cpu", 0), "memory": scored.get("memory", 0)}
 
 
-def _total(spec: Mapping[str, Any], amounts: Any) -> Resources:
-    sidecars: Resources = {}
-    starting: Resources = {}
-    for container in spec.get("initContainers", ()):
-        wanted = amounts(container)
-        if container.get("restartPolicy") == "Always":
-            _add(sidecars, wanted)
-            _raise_to(starting, sidecars)
-        else:
-            beside = dict(sidecars)
-            _add(beside, wanted)
-            _raise_to(starting, beside)
-    running = sidecars
-    for container in spec.get("containers") or ():
-        _add(running, amounts(container))
-    _raise_to(running, starting)
-    return running
+def _counted(amounts: facts.Amounts) -> Resources:
+    return {name: facts.units(name, amount) for name, amount in amounts.items()}
 
 
-def _add(total: Resources, more: Resources) -> None:
-    for name, amount in more.items():
-        total[name] = total.get(name, 0) + amount
-
-
-def _raise_to(total: Resources, least: Resources) -> None:
-    for name, amount in least.items():
-        total[name] = max(total.get(name, 0), amount)
-
-
-def _amounts(texts: Mapping[str, Any] | None) -> Resources:
-    return {name: amount(name, text) for name, text in (texts or {}).items()}
-
-
-def _scored_amounts(container: Mapping[str, Any]) -> Resources:
-    requests = _amounts(container.get("resources", {}).get("requests"))
-    return {
-        "cpu": requests.get("cpu", DEFAULT_MILLI_CPU),
-        "memory": requests.get("memory", DEFAULT_MEMORY),
-    }
+def _scored(container: Mapping[str, Any], field: facts.Field) -> facts.Amounts:
+    """A container without a request counts as something."""
+    return _SCORED | {name: amount for name, amount in facts.stated(container, field).items() if name in _SCORED}
 
 
 def amount(name: str, text: Any) -> int:
     return quantity.milli(str(text)) if name == "cpu" else quantity.value(str(text))
 
 
-def _containers(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return [*spec.get("initContainers", ()), *(spec.get("containers") or ())]
-
-
 def _host_ports(spec: Mapping[str, Any]) -> tuple[HostPort, ...]:
     """Of containers and sidecars: other init containers have ended when the pod runs."""
-    lasting = [c for c in spec.get("initContainers", ()) if c.get("restartPolicy") == "Always"]
     return tuple(
         HostPort(port.get("protocol") or "TCP", int(port["hostPort"]), port.get("hostIP") or "0.0.0.0")  # noqa: S104
-        for container in [*lasting, *(spec.get("containers") or ())]
+        for container in facts.running_containers(spec)
         for port in container.get("ports") or ()
         if port.get("hostPort")
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pinnace.api import custom, kinds, qos, strategy
+from pinnace.api import custom, kinds, pods, strategy
 
 REGISTRY = kinds.builtin()
 CREATED = "2020-01-01T00:00:00Z"
@@ -148,7 +148,7 @@ def test_a_new_pod_is_pending_and_has_its_class() -> None:
     ],
 )
 def test_quality_of_service(containers: list[dict[str, Any]], wanted: str) -> None:
-    assert qos.of({"containers": [{"resources": resources} for resources in containers]}) == wanted
+    assert pods.qos_class({"containers": [{"resources": resources} for resources in containers]}) == wanted
 
 
 def test_addresses_of_a_pod_are_told_both_ways() -> None:

@@ -127,6 +127,41 @@ def test_limit_ranges_fill_in_and_bound() -> None:
     api_server.run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("containers", "total"),
+    [
+        ([("250m", False), ("100m", True)], "350m"),
+        ([("250m", False), ("400m", None)], "400m"),
+        ([("100m", False), ("150m", True), ("200m", None)], "350m"),
+        ([("100m", False), ("150m", True)], ""),
+    ],
+)
+def test_the_limits_of_a_pod_are_those_of_its_sidecars_too(
+    containers: list[tuple[str, bool | None]], total: str
+) -> None:
+    """(limit, whether it is a container, a sidecar or, None, an init container that ends)."""
+
+    async def scenario(api: api_server.Api) -> None:
+        await account(api)
+        limits = {"type": "Pod", "max": {"cpu": "300m"}}
+        ranges = "/api/v1/namespaces/default/limitranges"
+        await api.create(ranges, {"metadata": {"name": "l"}, "spec": {"limits": [limits]}})
+        made: dict[str, list[Any]] = {"containers": [], "initContainers": []}
+        for position, (cpu, role) in enumerate(containers):
+            container = {"name": f"c{position}", "image": "i", "resources": {"limits": {"cpu": cpu}}}
+            if role:
+                container["restartPolicy"] = "Always"
+            made["containers" if role is False else "initContainers"].append(container)
+        answer = await api.call("POST", PODS, pod(**made))
+        if total:
+            assert answer.code == 403
+            assert f"maximum cpu usage per Pod is 300m, but limit is {total}" in answer.message
+        else:
+            assert answer.code == 201
+
+    api_server.run(scenario)
+
+
 def test_pod_security_levels_of_a_namespace() -> None:
     async def scenario(api: api_server.Api) -> None:
         await account(api)

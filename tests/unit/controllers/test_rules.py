@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinnace.api import resources
+from pinnace.api import pods, resources
 from pinnace.controllers import eviction, job_rules, ownership, replicaset
 from pinnace.controllers.framework import objects
 
@@ -47,8 +47,8 @@ OLD, YOUNG = "2026-01-01T00:00:00Z", "2026-01-01T23:59:50Z"
     ],
 )
 def test_which_pod_goes_first(first: Object, second: Object) -> None:
-    for pods in ([first, second], [second, first]):
-        assert replicaset.choose_victims(pods, (), 1, NOW) == [first]
+    for both in ([first, second], [second, first]):
+        assert replicaset.choose_victims(both, (), 1, NOW) == [first]
 
 
 def test_a_node_with_several_pods_gives_up_one_first() -> None:
@@ -110,7 +110,7 @@ TAINT = {"key": "k", "value": "v", "effect": "NoExecute"}
     ],
 )
 def test_tolerations(toleration: Object, expected: bool) -> None:
-    assert eviction.tolerates(toleration, TAINT) is expected
+    assert pods.tolerates(toleration, TAINT) is expected
 
 
 @pytest.mark.parametrize(

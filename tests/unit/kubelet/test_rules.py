@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pinnace.api import labels
+from pinnace.api import pods as facts
 from pinnace.engine import interface
 from pinnace.kubelet.endpoint import container_logs
 from pinnace.kubelet.node import admission, eviction, housekeeping, registration
@@ -185,7 +186,7 @@ CLASSES = [
 
 @pytest.mark.parametrize(("given", "expected"), CLASSES)
 def test_quality_of_service(given: list[dict[str, Any]], expected: str) -> None:
-    assert qos.qos_class(pods.pod(containers=given)) == expected
+    assert facts.qos_class(pods.pod(containers=given)["spec"]) == expected
 
 
 def test_requests_and_limits_become_shares_and_quota() -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pinnace.api import qos, selectable
+from pinnace.api import pods as facts
+from pinnace.api import selectable
 from pinnace.api.defaults import core as defaults
 from pinnace.api.defaults import pods as pod_defaults
 from pinnace.api.rules import base
@@ -21,7 +22,7 @@ def _new_pod(obj: Object) -> None:
     spec = obj["spec"]
     pod_defaults.service_account(spec)
     _positive_grace(spec)
-    status: Object = {"phase": "Pending", "qosClass": qos.of(spec)}
+    status: Object = {"phase": "Pending", "qosClass": facts.qos_class(spec)}
     if spec.get("schedulingGates"):
         status["conditions"] = [
             {

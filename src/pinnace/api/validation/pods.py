@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from pinnace.api import qos, quantity
+from pinnace.api import pods as facts
+from pinnace.api import quantity
 from pinnace.api.validation import containers, field, formats, metadata, placement, resources, security, volumes
 
 Fields = field.Fields
@@ -463,8 +464,8 @@ def _resize(found: Causes, new: Fields, old: Fields) -> None:
     for name in ("initContainers", "containers"):
         if not _same_names(found, field.items(new["spec"], name), field.items(old["spec"], name), f"spec.{name}"):
             return
-    was = field.part(old, "status").get("qosClass") or qos.of(old["spec"])
-    if was != qos.of(new["spec"]):
+    was = field.part(old, "status").get("qosClass") or facts.qos_class(old["spec"])
+    if was != facts.qos_class(new["spec"]):
         found.invalid("spec", was, "Pod QOS Class may not change as a result of resizing")
     _resize_container(found, new["spec"], old["spec"], "spec.resources")
     if _beyond_compute(new["spec"])["resources"] != _beyond_compute(old["spec"])["resources"]:

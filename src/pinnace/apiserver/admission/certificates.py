@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
-from pinnace.api import errors
+from pinnace.api import conditions, errors
 from pinnace.apiserver import users
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.authz import attributes as authz
@@ -76,9 +76,8 @@ def stamp_conditions(new: Object, old: Object, now: str) -> None:
         if not condition.get("lastUpdateTime"):
             condition["lastUpdateTime"] = now
         if not condition.get("lastTransitionTime"):
-            known = before.get(condition.get("type"), {})
-            is_same = known.get("status") == condition.get("status")
-            condition["lastTransitionTime"] = (known.get("lastTransitionTime") if is_same else None) or now
+            known = before.get(condition.get("type"))
+            condition["lastTransitionTime"] = conditions.since(known, condition.get("status") or "", now)
 
 
 def _check_request(name: str, request: str) -> None:

@@ -1,10 +1,9 @@
 """LimitRanger: a namespace's defaults and bounds for what its containers, pods and claims may ask for."""
 
-import decimal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pinnace.api import errors, quantity, resources
+from pinnace.api import errors, pods, quantity, resources
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.storage import objects
 
@@ -69,24 +68,16 @@ def _fill(resources: Object, field: str, defaults: Amounts) -> list[str]:
 def _pod_violations(pod: Object, item: Object) -> Iterator[str]:
     spec = pod.get("spec") or {}
     if item.get("type") == "Container":
-        for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        for container in pods.containers(spec):
             resources = container.get("resources") or {}
             yield from _violations(item, "Container", resources.get("requests") or {}, resources.get("limits") or {})
     elif item.get("type") == "Pod":
-        yield from _violations(item, "Pod", _total(spec, "requests"), _total(spec, "limits"))
+        asked, bounded = pods.requests(spec, with_overhead=False), pods.limits(spec, with_overhead=False)
+        yield from _violations(item, "Pod", _shown(asked), _shown(bounded))
 
 
-def _total(spec: Object, field: str) -> Amounts:
-    """The sum of the containers, or the largest init container where that is more."""
-    whole = (spec.get("resources") or {}).get(field) or {}
-    sums: dict[str, decimal.Decimal] = {}
-    for container in spec.get("containers") or ():
-        for name, text in ((container.get("resources") or {}).get(field) or {}).items():
-            sums[name] = sums.get(name, decimal.Decimal(0)) + quantity.parse(text)
-    for container in spec.get("initContainers") or ():
-        for name, text in ((container.get("resources") or {}).get(field) or {}).items():
-            sums[name] = max(sums.get(name, decimal.Decimal(0)), quantity.parse(text))
-    return {**{name: quantity.render(amount) for name, amount in sums.items()}, **whole}
+def _shown(amounts: pods.Amounts) -> Amounts:
+    return {name: quantity.render(amount) for name, amount in amounts.items()}
 
 
 def _claim_violations(claim: Object, item: Object) -> Iterator[str]:

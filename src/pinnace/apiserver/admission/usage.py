@@ -1,10 +1,9 @@
 """What an object counts for against a quota. Pure."""
 
 import decimal
-from collections.abc import Mapping
 from typing import Any
 
-from pinnace.api import qos, quantity
+from pinnace.api import pods, quantity
 
 Object = dict[str, Any]
 Usage = dict[str, decimal.Decimal]
@@ -37,59 +36,19 @@ def of(group: str, plural: str, obj: Object) -> Usage:
     return used
 
 
-def is_terminal(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
-
-
 def _pod(pod: Object) -> Usage:
-    if is_terminal(pod):
+    if pods.is_terminal(pod):
         return {}
     used: Usage = {"pods": _ONE}
     spec = pod.get("spec") or {}
-    for name, amount in pod_amounts(spec, "requests").items():
+    for name, amount in pods.requests(spec).items():
         used[f"requests.{name}"] = amount
         if name in _COMPUTE:
             used[name] = amount
-    for name, amount in pod_amounts(spec, "limits").items():
+    for name, amount in pods.limits(spec).items():
         if name in _COMPUTE:
             used[f"limits.{name}"] = amount
     return used
-
-
-def pod_amounts(spec: Object, field: str) -> Usage:
-    """The sum of the containers and sidecars, or the largest init container with the sidecars before it, and the overhead."""
-    total: Usage = {}
-    sidecars: Usage = {}
-    peak: Usage = {}
-    for container in spec.get("initContainers") or ():
-        own = _amounts(container, field)
-        if container.get("restartPolicy") == "Always":
-            sidecars = _sum(sidecars, own)
-            peak = _max(peak, sidecars)
-        else:
-            peak = _max(peak, _sum(sidecars, own))
-    for container in spec.get("containers") or ():
-        total = _sum(total, _amounts(container, field))
-    total = _max(_sum(total, sidecars), peak)
-    whole = (spec.get("resources") or {}).get(field) or {}
-    total |= {name: quantity.parse(text) for name, text in whole.items()}
-    overhead = {name: quantity.parse(text) for name, text in (spec.get("overhead") or {}).items()}
-    return _sum(total, overhead) if field == "requests" or total else total
-
-
-def _amounts(container: Object, field: str) -> Usage:
-    found: Mapping[str, str] = (container.get("resources") or {}).get(field) or {}
-    return {name: quantity.parse(text) for name, text in found.items()}
-
-
-def _sum(left: Usage, right: Usage) -> Usage:
-    return {name: left.get(name, decimal.Decimal(0)) + right.get(name, decimal.Decimal(0)) for name in {*left, *right}}
-
-
-def _max(left: Usage, right: Usage) -> Usage:
-    return {
-        name: max(left.get(name, decimal.Decimal(0)), right.get(name, decimal.Decimal(0))) for name in {*left, *right}
-    }
 
 
 def _service(service: Object) -> Usage:
@@ -134,9 +93,9 @@ def _matches(term: Object, spec: Object) -> bool:
         case "NotTerminating":
             return spec.get("activeDeadlineSeconds") is None
         case "BestEffort":
-            return qos.of(spec) == "BestEffort"
+            return pods.qos_class(spec) == "BestEffort"
         case "NotBestEffort":
-            return qos.of(spec) != "BestEffort"
+            return pods.qos_class(spec) != "BestEffort"
         case "PriorityClass":
             return _matches_value(term, spec.get("priorityClassName") or "")
         case "CrossNamespacePodAffinity":

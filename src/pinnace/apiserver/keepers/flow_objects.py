@@ -5,7 +5,7 @@ import asyncio
 import datetime
 from typing import Any
 
-from pinnace.api import resources
+from pinnace.api import conditions, resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.bootstrap import flow_table, writer
 from pinnace.apiserver.storage import envelope, objects
@@ -38,15 +38,12 @@ def with_dangling(schema: Object, levels: frozenset[str], now: datetime.datetime
         wanted = {"status": "False", "reason": "Found", "message": f"{refers} and it exists"}
     else:
         wanted = {"status": "True", "reason": "NotFound", "message": f"{refers} but there is no such object"}
-    conditions = list((schema.get("status") or {}).get("conditions") or ())
-    present: Object = next((each for each in conditions if each.get("type") == DANGLING), {})
+    status = schema.get("status") or {}
+    present: Object = conditions.find(status.get("conditions"), DANGLING) or {}
     if wanted.items() <= present.items():
         return None
-    is_same = present.get("status") == wanted["status"] and present.get("lastTransitionTime")
-    since = present["lastTransitionTime"] if is_same else clock.rfc3339(now)
-    made = {"type": DANGLING, **wanted, "lastTransitionTime": since}
-    others = [each for each in conditions if each.get("type") != DANGLING]
-    return {**schema, "status": {**(schema.get("status") or {}), "conditions": [*others, made]}}
+    made = conditions.with_condition(status.get("conditions"), {"type": DANGLING, **wanted}, clock.rfc3339(now))
+    return {**schema, "status": {**status, "conditions": made}}
 
 
 class FlowObjects:

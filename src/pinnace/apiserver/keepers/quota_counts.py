@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pinnace.api import resources
-from pinnace.apiserver.admission import resource_quota, usage
+from pinnace.api import pods, resources
+from pinnace.apiserver.admission import resource_quota
 from pinnace.apiserver.storage import envelope, objects
 from pinnace.kit import clock
 
@@ -72,7 +72,7 @@ class QuotaCounts:
             pod = envelope.parse(event.record)
             # A specification that changed may want less: a resize.
             before = envelope.parse(event.previous)
-            return usage.is_terminal(pod) or pod["metadata"].get("generation") != before["metadata"].get("generation")
+            return pods.is_terminal(pod) or pod["metadata"].get("generation") != before["metadata"].get("generation")
         return True
 
     def _want(self, namespace: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pinnace.api import errors, resources
+from pinnace.api import conditions, errors, resources
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import bodies, query
 from pinnace.apiserver.subresources import answers
@@ -81,13 +81,7 @@ def assign(pod: Object, binding: Object, now: str) -> None:
 
 def set_condition(pod: Object, wanted: Object, now: str) -> None:
     """Replace the condition of the same type; its time changes with its status alone."""
-    status = pod.setdefault("status", {})
-    conditions = status.get("conditions") or []
-    found = next((condition for condition in conditions if condition.get("type") == wanted["type"]), None)
-    same = found is not None and found.get("status") == wanted["status"]
-    made = {**wanted, "lastTransitionTime": found["lastTransitionTime"] if same and found else now}
     if pod["metadata"].get("generation"):
-        made["observedGeneration"] = pod["metadata"]["generation"]
-    status["conditions"] = [made if condition is found else condition for condition in conditions]
-    if found is None:
-        status["conditions"].append(made)
+        wanted = {**wanted, "observedGeneration": pod["metadata"]["generation"]}
+    status = pod.setdefault("status", {})
+    status["conditions"] = conditions.with_condition(status.get("conditions"), wanted, now)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from pinnace.api import errors, kinds, resources, selectors
+from pinnace.api import errors, kinds, pods, resources, selectors
 from pinnace.apiserver import context as contexts
 from pinnace.apiserver.admission import attributes as admission
 from pinnace.apiserver.http import bodies, query
@@ -103,8 +103,7 @@ async def _spend(context: contexts.Context, pod: Object, *, dry_run: bool) -> No
 
 def may_evict_unhealthy(budget: Object, pod: Object) -> bool:
     """A running pod that is not ready may go without a disruption, as far as the budget's policy says so."""
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    if any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in conditions):
+    if pods.is_ready(pod):
         return False
     if (budget.get("spec") or {}).get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
         return True

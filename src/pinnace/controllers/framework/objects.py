@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pinnace.api import resources, selectors
+from pinnace.api import conditions, pods, resources, selectors
 from pinnace.client import cache
 from pinnace.kit import clock
 
@@ -103,26 +103,15 @@ def selector_of(obj: Object) -> selectors.LabelSelector:
 
 
 def condition(obj: Object, kind: str) -> Object | None:
-    return find_condition(status_of(obj).get("conditions") or (), kind)
-
-
-def find_condition(conditions: Iterable[Object], kind: str) -> Object | None:
-    for found in conditions:
-        if found.get("type") == kind:
-            return found
-    return None
-
-
-def is_condition_true(obj: Object, kind: str) -> bool:
-    found = condition(obj, kind)
-    return found is not None and found.get("status") == "True"
+    found: Object | None = conditions.find(status_of(obj).get("conditions"), kind)
+    return found
 
 
 # -- pods
 
 
 def is_pod_terminal(pod: Object) -> bool:
-    return status_of(pod).get("phase") in ("Succeeded", "Failed")
+    return pods.is_terminal(pod)
 
 
 def is_pod_active(pod: Object) -> bool:
@@ -130,7 +119,7 @@ def is_pod_active(pod: Object) -> bool:
 
 
 def is_pod_ready(pod: Object) -> bool:
-    return is_condition_true(pod, "Ready")
+    return pods.is_ready(pod)
 
 
 def is_pod_available(pod: Object, min_ready_seconds: int, now: datetime.datetime) -> bool:

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from pinnace.api import labels as api_labels
-from pinnace.api import quantity, resource_names
-from pinnace.kubelet.pod import podspec, qos
+from pinnace.api import pods, quantity, resource_names
+from pinnace.kubelet.pod import podspec
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,14 +93,15 @@ def _resources(pod: podspec.Object, node: podspec.Object, others: Sequence[podsp
 def shortage(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
     """The first resource of which the pod wants more than the others leave; its message without the prefix of a refusal."""
     allocatable = node.get("status", {}).get("allocatable") or {}
+    wanted, taken = pods.requests(pod["spec"]), [pods.requests(other["spec"]) for other in others]
     for resource in _requested(pod):
-        requested = qos.pod_request(pod, resource)
+        requested = _units(resource, wanted)
         if not requested or (resource not in allocatable and resource_names.is_extended(resource)):
             # What the node itself does not count may be managed for the cluster as a whole.
             continue
         read = quantity.milli if resource == "cpu" else quantity.value
         capacity = read(str(allocatable.get(resource, "0")))
-        used = sum(qos.pod_request(other, resource) for other in others)
+        used = sum(_units(resource, amounts) for amounts in taken)
         if used + requested > capacity:
             return Rejection(
                 f"OutOf{resource}",
@@ -108,6 +109,10 @@ def shortage(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec
                 f"capacity: {capacity}",
             )
     return None
+
+
+def _units(resource: str, amounts: pods.Amounts) -> int:
+    return pods.units(resource, amounts[resource]) if resource in amounts else 0
 
 
 def _requested(pod: podspec.Object) -> list[str]:
@@ -118,58 +123,11 @@ def _requested(pod: podspec.Object) -> list[str]:
 
 
 def _selector(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
-    labels = node["metadata"].get("labels") or {}
-    selector = pod["spec"].get("nodeSelector") or {}
-    if any(labels.get(key) != value for key, value in selector.items()) or not _affinity_matches(pod, node):
+    if not pods.may_run_on(pod["spec"], node):
         return _refuse(
             "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
         )
     return None
-
-
-def _affinity_matches(pod: podspec.Object, node: podspec.Object) -> bool:
-    affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}).get(
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    )
-    return not affinity or selects(affinity, node)
-
-
-def selects(selector: podspec.Object, node: podspec.Object) -> bool:
-    """Whether a node selector (of a pod's affinity, of a volume) takes the node."""
-    return any(_term_matches(term, node) for term in selector.get("nodeSelectorTerms") or ())
-
-
-def _term_matches(term: podspec.Object, node: podspec.Object) -> bool:
-    labels = node["metadata"].get("labels") or {}
-    own = {"metadata.name": node["metadata"]["name"]}
-    expressions = term.get("matchExpressions") or []
-    names = term.get("matchFields") or []
-    if not expressions and not names:
-        return False
-    return all(_matches(expression, labels) for expression in expressions) and all(
-        _matches(expression, own) for expression in names
-    )
-
-
-def _matches(expression: podspec.Object, labels: dict[str, str]) -> bool:
-    key, values = expression["key"], expression.get("values") or []
-    present = key in labels
-    match expression["operator"]:
-        case "In":
-            return present and labels[key] in values
-        case "NotIn":
-            return not present or labels[key] not in values
-        case "Exists":
-            return present
-        case "DoesNotExist":
-            return not present
-        case "Gt" | "Lt" as operator:
-            try:
-                left, right = int(labels[key]), int(values[0])
-            except (KeyError, ValueError, IndexError):
-                return False
-            return left > right if operator == "Gt" else left < right
-    return False
 
 
 def host_ports(pod: podspec.Object) -> set[tuple[str, str, int]]:
@@ -204,19 +162,9 @@ def _ports(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.O
 def _taints(pod: podspec.Object, node: podspec.Object, others: Sequence[podspec.Object]) -> Rejection | None:
     for taint in node["spec"].get("taints") or ():
         if taint.get("effect") == "NoExecute" and not any(
-            _tolerates(toleration, taint) for toleration in pod["spec"].get("tolerations") or ()
+            pods.tolerates(toleration, taint) for toleration in pod["spec"].get("tolerations") or ()
         ):
             return _refuse(
                 "TaintToleration", "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
             )
     return None
-
-
-def _tolerates(toleration: podspec.Object, taint: podspec.Object) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return True
-    return bool(toleration.get("key")) and toleration.get("value", "") == taint.get("value", "")

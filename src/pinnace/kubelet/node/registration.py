@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pinnace.api import conditions, resource_names, resources
 from pinnace.api import labels as api_labels
-from pinnace.api import resource_names, resources
 from pinnace.client import client, events
 from pinnace.engine import interface
 from pinnace.kit import backoff, clock, waiting
@@ -57,7 +57,7 @@ def annotations(settings: settings_module.Settings) -> dict[str, str]:
     }
 
 
-def conditions(health: Health, before: Sequence[client.Object], now: str) -> list[client.Object]:
+def conditions_of(health: Health, before: Sequence[client.Object], now: str) -> list[client.Object]:
     """In upstream's order and words; a transition time moves only with its status."""
     old = {entry["type"]: entry for entry in before}
     made = [
@@ -87,11 +87,8 @@ def conditions(health: Health, before: Sequence[client.Object], now: str) -> lis
         ),
     ]
     for entry in made:
-        same = old.get(entry["type"], {})
         entry["lastHeartbeatTime"] = now
-        entry["lastTransitionTime"] = (
-            same.get("lastTransitionTime", now) if same.get("status") == entry["status"] else now
-        )
+        entry["lastTransitionTime"] = conditions.since(old.get(entry["type"]), entry["status"], now)
     return made
 
 
@@ -229,7 +226,7 @@ class NodeStatus:
         before = self._written.get("conditions") or ()
         return {
             **status(self._settings, self._resources, self._info, found),
-            "conditions": conditions(self.health, before, now),
+            "conditions": conditions_of(self.health, before, now),
         }
 
     async def run_status(self) -> None:

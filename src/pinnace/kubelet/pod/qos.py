@@ -3,11 +3,10 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from pinnace.api import quantity
+from pinnace.api import pods, quantity
 from pinnace.engine import interface
 from pinnace.kubelet.pod import podspec
 
-COMPUTE = ("cpu", "memory")
 CPU_PERIOD_US = 100_000
 MIN_SHARES = 2
 MAX_SHARES = 262_144
@@ -20,32 +19,6 @@ def _amounts(container: podspec.Object, what: str) -> Mapping[str, str]:
     return (container.get("resources") or {}).get(what) or {}
 
 
-def qos_class(pod: podspec.Object) -> str:
-    """Guaranteed, Burstable or BestEffort (upstream's ComputePodQOS)."""
-    pod_level = pod["spec"].get("resources")
-    holders = [{"resources": pod_level}] if pod_level else None
-    if holders is None:
-        holders = [*podspec.init_containers(pod), *podspec.main_containers(pod)]
-    is_any = is_all_guaranteed = False
-    first = True
-    for holder in holders:
-        requests = {name: text for name, text in _amounts(holder, "requests").items() if _counts(name, text)}
-        limits = {name: text for name, text in _amounts(holder, "limits").items() if _counts(name, text)}
-        is_any = is_any or bool(requests or limits)
-        guaranteed = all(
-            name in limits and quantity.compare(requests.get(name, limits[name]), limits[name]) == 0 for name in COMPUTE
-        )
-        is_all_guaranteed = guaranteed if first else is_all_guaranteed and guaranteed
-        first = False
-    if not is_any:
-        return "BestEffort"
-    return "Guaranteed" if is_all_guaranteed else "Burstable"
-
-
-def _counts(name: str, text: str) -> bool:
-    return name in COMPUTE and quantity.parse(str(text)) > 0
-
-
 def shares(milli_cpu: int) -> int:
     return min(MAX_SHARES, max(MIN_SHARES, milli_cpu * 1024 // 1000))
 
@@ -56,7 +29,7 @@ def quota(milli_cpu: int) -> int:
 
 
 def oom_score(pod: podspec.Object, container: podspec.Object, memory_capacity: int) -> int:
-    match qos_class(pod):
+    match pods.qos_class(pod["spec"]):
         case "Guaranteed":
             return GUARANTEED_OOM_SCORE
         case "BestEffort":
@@ -89,7 +62,7 @@ def container_resources(pod: podspec.Object, container: podspec.Object, memory_c
 
 def pod_resources(pod: podspec.Object) -> interface.Resources | None:
     """Limits of the pod's own cgroup: the sum of its containers where every one of them has a limit."""
-    if qos_class(pod) == "BestEffort":
+    if pods.qos_class(pod["spec"]) == "BestEffort":
         return None
     mains = podspec.main_containers(pod)
     sidecars = [container for container in podspec.init_containers(pod) if podspec.is_sidecar(container)]
@@ -126,7 +99,7 @@ _GROUPS = {"BestEffort": BEST_EFFORT_GROUP, "Burstable": BURSTABLE_GROUP, "Guara
 
 def group(pod: podspec.Object) -> str:
     """The group of pods that its own lies in: guaranteed ones beside the groups of the others, as upstream has it."""
-    return _GROUPS[qos_class(pod)]
+    return _GROUPS[pods.qos_class(pod["spec"])]
 
 
 def group_resources(pods: Iterable[podspec.Object]) -> dict[str, interface.Resources]:
@@ -159,19 +132,6 @@ def _limit(amounts: Iterable[int]) -> int:
 
 
 def pod_request(pod: podspec.Object, resource: str) -> int:
-    """What the scheduler counts for a pod: milli-units for cpu, whole units for the rest (PodRequests in upstream's resource helpers)."""
-    read = milli if resource == "cpu" else value
-    pod_level = (pod["spec"].get("resources") or {}).get("requests") or {}
-    overhead = (pod["spec"].get("overhead") or {}).get(resource)
-    extra = 0 if overhead is None else (quantity.milli if resource == "cpu" else quantity.value)(str(overhead))
-    if resource in pod_level:
-        return read({"resources": {"requests": pod_level}}, "requests", resource) + extra
-    total = sum(read(container, "requests", resource) for container in podspec.main_containers(pod))
-    sidecars = peak = 0
-    for container in podspec.init_containers(pod):
-        if podspec.is_sidecar(container):
-            sidecars += read(container, "requests", resource)
-            peak = max(peak, sidecars)
-        else:
-            peak = max(peak, sidecars + read(container, "requests", resource))
-    return max(total + sidecars, peak) + extra
+    """What the scheduler counts for a pod: milli-units for cpu, whole units for the rest."""
+    found = pods.requests(pod["spec"]).get(resource)
+    return 0 if found is None else pods.units(resource, found)

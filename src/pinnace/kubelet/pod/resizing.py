@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from pinnace.api import quantity
+from pinnace.api import pods, quantity
 from pinnace.kubelet.node import admission
 from pinnace.kubelet.pod import model, podspec, qos
 
@@ -38,7 +38,7 @@ def allocate(
 
 def _too_large(pod: model.Object, node: model.Object) -> model.Waiting | None:
     allocatable = (node.get("status") or {}).get("allocatable") or {}
-    for resource in qos.COMPUTE:
+    for resource in pods.COMPUTE:
         read = quantity.milli if resource == "cpu" else quantity.value
         requested, capacity = qos.pod_request(pod, resource), read(str(allocatable.get(resource, "0")))
         if requested > capacity:

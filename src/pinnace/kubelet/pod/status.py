@@ -9,9 +9,10 @@ import datetime
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from pinnace.api import conditions, pods
 from pinnace.engine import interface
 from pinnace.kit import clock
-from pinnace.kubelet.pod import model, podspec, qos, resizing, restart_all, steps
+from pinnace.kubelet.pod import model, podspec, resizing, restart_all, steps
 
 BY_KUBELET = "TerminationByKubelet"
 OWNED_CONDITIONS = (
@@ -56,7 +57,7 @@ def make(pod: model.Object, observed: model.Observed, memory: model.Memory, cont
     status: model.Object = {
         "phase": _phase(pod, old, mains, inits, memory, is_over),
         "observedGeneration": podspec.generation(pod),
-        "qosClass": old.get("qosClass") or qos.qos_class(pod),
+        "qosClass": old.get("qosClass") or pods.qos_class(pod["spec"]),
         "startTime": old.get("startTime") or clock.rfc3339(context.now),
     }
     if not status["observedGeneration"]:
@@ -97,7 +98,7 @@ def rejected(pod: model.Object, reason: str, message: str, context: Context) -> 
         "reason": reason,
         "message": message,
         "startTime": old.get("startTime") or clock.rfc3339(context.now),
-        "qosClass": old.get("qosClass") or qos.qos_class(pod),
+        "qosClass": old.get("qosClass") or pods.qos_class(pod["spec"]),
     }
 
 
@@ -522,17 +523,12 @@ def _finish(
     condition: model.Object, before: model.Object | None, status: model.Object, context: Context
 ) -> model.Object:
     """Order of fields as upstream; the transition time moves only with the status."""
-    is_same = before is not None and before.get("status") == condition["status"]
     shown: dict[str, Any] = {"type": condition["type"]}
     if "observedGeneration" in status:
         shown["observedGeneration"] = status["observedGeneration"]
     shown["status"] = condition["status"]
     shown["lastProbeTime"] = None
-    shown["lastTransitionTime"] = (
-        before["lastTransitionTime"]
-        if is_same and before is not None and before.get("lastTransitionTime")
-        else clock.rfc3339(context.now)
-    )
+    shown["lastTransitionTime"] = conditions.since(before, condition["status"], clock.rfc3339(context.now))
     for field in ("reason", "message"):
         if field in condition:
             shown[field] = condition[field]

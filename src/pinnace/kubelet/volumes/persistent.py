@@ -7,9 +7,8 @@ import os
 import pathlib
 import stat
 
-from pinnace.api import resources
+from pinnace.api import pods, resources
 from pinnace.client import client
-from pinnace.kubelet.node import admission
 from pinnace.kubelet.pod import podspec
 from pinnace.kubelet.volumes import host_path, interface
 
@@ -93,7 +92,7 @@ async def _require_node(context: interface.Context, persistent: podspec.Object) 
         node = await context.api.get(resources.NODES, None, context.facts.node_name)
     except client.ApiError as error:
         raise interface.VolumeError(f"failed to get node {context.facts.node_name}: {error}") from error
-    if not admission.selects(required, node):
+    if not pods.selects(required, node):
         raise interface.VolumeError(
             "no matching NodeSelectorTerms",
             step="MountVolume.NodeAffinity check failed",
