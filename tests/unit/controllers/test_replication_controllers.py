@@ -38,7 +38,9 @@ def test_it_keeps_as_many_pods_as_asked_for_and_says_so() -> None:
         await plane.patch(KIND, "old", {"spec": {"replicas": 1}}, subresource="scale")
         await asyncio.sleep(5)
         assert len(await plane.list(resources.PODS)) == 1
-        sources = {event["source"]["component"] for event in await plane.list(resources.EVENTS)}
+        events = await plane.list(resources.EVENTS)
+        own = [event for event in events if event["involvedObject"]["kind"] == "ReplicationController"]
+        sources = {event["source"]["component"] for event in own}
         assert sources == {"replication-controller"}
 
     control_plane.run(test)
