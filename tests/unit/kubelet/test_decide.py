@@ -391,7 +391,7 @@ class World:
                     each for each in self.containers if each.name == init["name"] and each.sandbox_id == self.sandbox.id
                 ]
                 assert here, "a container started before initialization"
-                if not podspec.is_sidecar(init):
+                if init.get("restartPolicy") != "Always":
                     assert any(each.is_exited and each.exit_code == 0 for each in here)
         self.containers.append(
             model.ContainerView(

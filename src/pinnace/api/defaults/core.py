@@ -3,6 +3,7 @@
 from typing import Any
 
 from pinnace.api import labels as well_known
+from pinnace.api import pods as facts
 from pinnace.api.defaults import pods
 
 Object = dict[str, Any]
@@ -11,12 +12,12 @@ Object = dict[str, Any]
 def pod(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
     # Only in pods, not in templates: a limit is also the request where there is none.
-    for container in pods.containers(spec):
+    for container in facts.containers(spec):
         _requests_from_limits(container.get("resources", {}))
     _pod_level_requests(spec)
     spec.setdefault("enableServiceLinks", True)
     if spec.get("hostNetwork"):
-        for container in pods.containers(spec):
+        for container in facts.containers(spec):
             for port in container.get("ports") or ():
                 if not port.get("hostPort") and port.get("containerPort"):
                     port["hostPort"] = port["containerPort"]
@@ -37,7 +38,7 @@ def _pod_level_requests(spec: Object) -> None:
     supported = {
         key: value for key, value in limits.items() if key in ("cpu", "memory") or key.startswith("hugepages-")
     }
-    if not any((container.get("resources") or {}).get("requests") for container in pods.containers(spec)):
+    if not any((container.get("resources") or {}).get("requests") for container in facts.containers(spec)):
         resources["requests"] = {**supported, **(resources.get("requests") or {})}
 
 

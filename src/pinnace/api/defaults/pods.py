@@ -1,8 +1,9 @@
 """Defaults of pod templates: everything below a PodSpec, wherever one is."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
+from pinnace.api import pods as facts
 from pinnace.api import quantity
 
 Fields = dict[str, Any]
@@ -22,7 +23,7 @@ def template(owner: Fields) -> None:
 def spec(pod: Fields) -> None:
     for volume in pod.get("volumes", ()):
         volume_source(volume)
-    for container in containers(pod):
+    for container in facts.containers(pod):
         _container(container)
     for item in pod.get("ephemeralContainers", ()):
         _container(item)
@@ -41,11 +42,6 @@ def service_account(pod: Fields) -> None:
     name = pod.get("serviceAccountName") or pod.get("serviceAccount")
     if name:
         pod["serviceAccountName"] = pod["serviceAccount"] = name
-
-
-def containers(pod: Fields) -> Iterator[Fields]:
-    yield from pod.get("initContainers", ())
-    yield from pod.get("containers") or ()
 
 
 def resource_list(owner: Fields, name: str) -> None:

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pinnace.api import pods as facts
 from pinnace.api.tables import duration, printers
 
 Status = Mapping[str, Any]
@@ -28,7 +29,7 @@ def cells(pod: printers.Object, now: datetime.datetime) -> printers.Cells:
             reason = "Unknown"
         elif status.get("phase") not in TERMINAL_PHASES:
             reason = "Terminating"
-    total = len(spec.get("containers") or ()) + sum(map(_is_restartable, spec.get("initContainers") or ()))
+    total = len(spec.get("containers") or ()) + sum(map(facts.is_sidecar, spec.get("initContainers") or ()))
     shown = f"{restarts} ({duration.since(last_restart, now)} ago)" if restarts and last_restart else str(restarts)
     addresses = status.get("podIPs") or ()
     gates = spec.get("readinessGates") or ()
@@ -62,7 +63,7 @@ def _summary(spec: Status, status: Status) -> tuple[str, int, int, str]:
         for item in status.get("conditions") or ()
     ):
         reason = "SchedulingGated"
-    sidecars = {item.get("name") for item in spec.get("initContainers") or () if _is_restartable(item)}
+    sidecars = {item.get("name") for item in spec.get("initContainers") or () if facts.is_sidecar(item)}
     initial = status.get("initContainerStatuses") or ()
     blocked, ready = _initialization(spec, initial, sidecars)
     if blocked and not _has_condition(status, "Initialized"):
@@ -137,10 +138,6 @@ def _termination(terminated: Status) -> str:
     if terminated.get("signal"):
         return f"Signal:{terminated['signal']}"
     return f"ExitCode:{terminated.get('exitCode', 0)}"
-
-
-def _is_restartable(container: Status) -> bool:
-    return container.get("restartPolicy") == "Always"
 
 
 def _has_condition(status: Status, wanted: str) -> bool:

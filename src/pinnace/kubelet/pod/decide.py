@@ -7,6 +7,7 @@ worker that starts anew (a restart of the agent) goes on where the last one stop
 import dataclasses
 from collections.abc import Mapping
 
+from pinnace.api import pods
 from pinnace.kubelet.pod import backoffs, model, podspec, resizing, restart_all, steps
 
 
@@ -130,7 +131,7 @@ class _Draft:
         was_initialized = self._is_any_main_started()
         blocked = False
         for container in podspec.init_containers(self.pod):
-            role = podspec.Role.SIDECAR if podspec.is_sidecar(container) else podspec.Role.INIT
+            role = podspec.Role.SIDECAR if pods.is_sidecar(container) else podspec.Role.INIT
             if role is podspec.Role.INIT and was_initialized:
                 continue
             latest = self._latest_here(container["name"])
@@ -399,7 +400,7 @@ def _plan_kills(
     pod: model.Object, alive: tuple[model.ContainerView, ...], memory: model.Memory, grace: int, now: float
 ) -> Plan:
     """Containers first, all at once; then the sidecars, the last started first."""
-    sidecars = [container["name"] for container in podspec.init_containers(pod) if podspec.is_sidecar(container)]
+    sidecars = [container["name"] for container in podspec.init_containers(pod) if pods.is_sidecar(container)]
     kills: list[steps.Step] = []
     wake_at: float | None = None
     for container in alive:

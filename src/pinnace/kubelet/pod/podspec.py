@@ -5,6 +5,8 @@ import enum
 from collections.abc import Iterator
 from typing import Any
 
+from pinnace.api import pods
+
 Object = dict[str, Any]
 
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
@@ -74,15 +76,10 @@ def ephemeral_containers(pod: Object) -> list[Object]:
     return pod["spec"].get("ephemeralContainers") or []
 
 
-def is_sidecar(container: Object) -> bool:
-    """Only meaningful for an init container."""
-    return container.get("restartPolicy") == "Always"
-
-
 def containers(pod: Object) -> Iterator[tuple[Role, Object]]:
     """Every container with its role: init containers and sidecars in order, containers, ephemeral containers."""
     for container in init_containers(pod):
-        yield (Role.SIDECAR if is_sidecar(container) else Role.INIT), container
+        yield (Role.SIDECAR if pods.is_sidecar(container) else Role.INIT), container
     for container in main_containers(pod):
         yield Role.MAIN, container
     for container in ephemeral_containers(pod):

@@ -65,8 +65,8 @@ def pod_resources(pod: podspec.Object) -> interface.Resources | None:
     if pods.qos_class(pod["spec"]) == "BestEffort":
         return None
     mains = podspec.main_containers(pod)
-    sidecars = [container for container in podspec.init_containers(pod) if podspec.is_sidecar(container)]
-    inits = [container for container in podspec.init_containers(pod) if not podspec.is_sidecar(container)]
+    sidecars = [container for container in podspec.init_containers(pod) if pods.is_sidecar(container)]
+    inits = [container for container in podspec.init_containers(pod) if not pods.is_sidecar(container)]
     together = [*mains, *sidecars]
     pod_level: podspec.Object = {"resources": pod["spec"].get("resources") or {}}
     cpu_limit = milli(pod_level, "limits", "cpu") or _limit(milli(c, "limits", "cpu") for c in together)

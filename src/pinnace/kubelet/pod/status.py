@@ -406,7 +406,7 @@ def _initialization(pod: model.Object, inits: Sequence[model.Object]) -> tuple[b
     pending = failed = False
     for container, entry in zip(podspec.init_containers(pod), inits, strict=True):
         state, last = entry["state"], entry["lastState"].get("terminated")
-        if podspec.is_sidecar(container):
+        if pods.is_sidecar(container):
             pending = pending or ("running" in state and not entry["started"]) or ("waiting" in state and last is None)
         elif "terminated" in state:
             failed = failed or state["terminated"]["exitCode"] != 0
@@ -545,7 +545,7 @@ def _containers_ready(pod: model.Object, status: model.Object) -> model.Object:
         return _condition("ContainersReady", False, "PodCompleted")
     if phase == "Failed":
         return _condition("ContainersReady", False, "PodFailed")
-    sidecars = {container["name"] for container in podspec.init_containers(pod) if podspec.is_sidecar(container)}
+    sidecars = {container["name"] for container in podspec.init_containers(pod) if pods.is_sidecar(container)}
     entries = [entry for entry in status.get("initContainerStatuses", ()) if entry["name"] in sidecars]
     entries += status["containerStatuses"]
     unready = [entry["name"] for entry in entries if not entry["ready"]]
@@ -579,7 +579,7 @@ def _initialized(pod: model.Object, status: model.Object) -> model.Object:
     incomplete = [
         container["name"]
         for container, entry in zip(podspec.init_containers(pod), status.get("initContainerStatuses", ()), strict=False)
-        if not (entry["started"] if podspec.is_sidecar(container) else entry["ready"])
+        if not (entry["started"] if pods.is_sidecar(container) else entry["ready"])
     ]
     if incomplete:
         message = f"containers with incomplete status: {_go_list(incomplete)}"
