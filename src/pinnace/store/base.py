@@ -41,6 +41,7 @@ class BaseStore(abc.ABC):
         self._next_revision = current.revision + 1
         self._pending: dict[str, Change] = {}
         self._queue: list[Change] = []
+        self._awaited: list[tuple[int, asyncio.Future[None]]] = []
         self._trouble = ""
         self._failure: interface.StoreFailed | None = None
         self._failed: asyncio.Future[interface.StoreFailed] = self._loop.create_future()
@@ -117,9 +118,30 @@ class BaseStore(abc.ABC):
         revision = self._next_revision
         return interface.Event(revision, current.key, None, current, self._stamp(current.value, revision))
 
-    def get(self, key: str) -> interface.Record | None:
+    def get(self, key: str, *, at: int = 0) -> interface.Record | None:
         self._raise_if_failed()
-        return self._state.records.get(key)
+        return self._state.get(key, at) if at else self._state.records.get(key)
+
+    async def wait_revision(self, revision: int) -> None:
+        self._raise_if_failed()
+        if revision <= self._state.revision:
+            return
+        reached: asyncio.Future[None] = self._loop.create_future()
+        entry = (revision, reached)
+        self._awaited.append(entry)
+        try:
+            await reached
+        finally:
+            if entry in self._awaited:
+                self._awaited.remove(entry)
+
+    async def wait_current(self) -> int:
+        """One process writes and shows at once what it answers."""
+        self._raise_if_failed()
+        return self._state.revision
+
+    async def range_of_past(self, prefix: str, revision: int) -> Sequence[interface.Record]:
+        return self.range(prefix, revision=revision).records
 
     def range(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> interface.Page:
         self._raise_if_failed()
@@ -199,6 +221,14 @@ class BaseStore(abc.ABC):
             if not change.answer.done():
                 change.answer.set_result(change.event)
             _wake(change.waiters)
+        self._tell_reached()
+
+    def _tell_reached(self) -> None:
+        if not self._awaited:
+            return
+        reached = [future for revision, future in self._awaited if revision <= self._state.revision]
+        self._awaited = [entry for entry in self._awaited if entry[0] > self._state.revision]
+        _wake(reached)
 
     def _refuse(self, changes: Sequence[Change], error: interface.NoSpace) -> None:
         """These could not be made durable. Whatever was queued behind them carries later revisions and goes with them; theirs were
@@ -223,6 +253,10 @@ class BaseStore(abc.ABC):
         self._abandon(error)
 
     def _abandon(self, error: interface.StoreFailed) -> None:
+        for _, future in self._awaited:
+            if not future.done():
+                future.set_exception(error)
+        self._awaited.clear()
         pending, self._pending = self._pending, {}
         self._queue.clear()
         for change in pending.values():

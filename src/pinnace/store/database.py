@@ -19,7 +19,7 @@ from typing import Any
 import apsw
 
 from pinnace.kit import files
-from pinnace.store import interface, state
+from pinnace.store import interface, keys, state
 
 ROWS_PER_STATEMENT = 64
 CACHED_STATEMENTS = 100
@@ -180,10 +180,32 @@ class Database:
             records[key] = interface.Record(key, value, created, revision)
         loaded = state.State(compacted, records.values())
         if first is not None:
-            loaded.apply(first)
+            _apply_next(loaded, first)
         for revision, key, created, value in rows:
-            loaded.apply(_event(revision, key, created, value, loaded.records.get(key), stamp))
+            _apply_next(loaded, _event(revision, key, created, value, loaded.records.get(key), stamp))
         return loaded
+
+    def read_past(self, prefix: str, revision: int) -> list[interface.Record]:
+        """The keys under `prefix` as of `revision`: a look at every row up to it. Raises Compacted."""
+        try:
+            [(oldest,)] = self._integers("SELECT compacted FROM meta")
+            if revision < oldest:
+                raise interface.Compacted(revision, oldest)
+            # Beside max(), SQLite answers the other columns of the very row that holds the greatest.
+            rows: Iterator[Any] = self._connection.execute(
+                "SELECT key, created, value, checksum, max(revision) FROM log"
+                " WHERE revision <= ? AND key >= ? AND (? IS NULL OR key < ?) GROUP BY key ORDER BY key",
+                (revision, prefix, end := keys.prefix_end(prefix), end),
+            )
+            found = []
+            for key, created, value, checksum, changed in rows:
+                if checksum != row_checksum(changed, key, created, value):
+                    raise ValueError(f"the checksum of key {key!r} at revision {changed} is wrong")
+                if value is not None:
+                    found.append(interface.Record(key, value, created, changed))
+            return found
+        except (apsw.Error, ValueError) as error:
+            raise interface.StoreFailed(f"cannot read {self._path}: {error}") from error
 
     def _load_compacted(self) -> int:
         found = self._integers("SELECT format, compacted, checksum FROM meta")
@@ -213,6 +235,13 @@ class Database:
     def _integers(self, query: str) -> list[tuple[int, ...]]:
         found: list[Any] = self._connection.execute(query).fetchall()
         return found
+
+
+def _apply_next(loaded: state.State, event: interface.Event) -> None:
+    """This store leaves no gaps: one is a change that has been lost."""
+    if event.revision != loaded.revision + 1:
+        raise ValueError(f"change {event.revision} cannot follow revision {loaded.revision}")
+    loaded.apply(event)
 
 
 def row_checksum(revision: int, key: str, created: int, value: bytes | None) -> int:

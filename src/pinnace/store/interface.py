@@ -1,7 +1,8 @@
 """What a store is. Every implementation passes `pinnace.testing.store_contract`.
 
-A store maps keys (`/registry/pods/default/web`) to bytes and counts its changes with one 63-bit **revision** for all keys:
-it grows by one with each change, is never reused and survives restarts.
+A store maps keys (`/registry/pods/default/web`) to bytes and orders its changes by one 63-bit **revision** for all keys: each change
+has a greater one than all before it (there may be gaps, as another user of the same log leaves them), none is ever reused, and they
+survive restarts.
 
 * A change is durable before its call returns, and becomes visible to readers and watchers only then.
 * Changes become visible in the order of their revisions; a read that starts after a change returned sees that change.
@@ -181,8 +182,23 @@ class Store(Protocol):
         find its key as it expects it."""
         ...
 
-    def get(self, key: str) -> Record | None:
-        """The newest visible state. Never waits: current state lives in memory."""
+    def get(self, key: str, *, at: int = 0) -> Record | None:
+        """The newest visible state (`at` 0), or the one as of the revision `at`. Never waits: recent state lives in memory.
+        Raises `Compacted`, `FutureRevision`."""
+        ...
+
+    async def wait_revision(self, revision: int) -> None:
+        """Returns once everything up to `revision` is visible here. Never returns for one that never comes: bound it in time."""
+        ...
+
+    async def wait_current(self) -> int:
+        """Returns once everything that had been answered to anybody before the call, by any server of the same state, is visible
+        here: what is read then is no older than what others have been told. The revision that this takes."""
+        ...
+
+    async def range_of_past(self, prefix: str, revision: int) -> Sequence[Record]:
+        """All keys under `prefix` as of `revision`, which may be older than `oldest_revision` as long as the disk remembers it.
+        Raises `Compacted` (its `oldest` is then what the disk remembers), `FutureRevision`."""
         ...
 
     def range(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:

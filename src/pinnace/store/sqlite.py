@@ -8,6 +8,7 @@ wait of its own.
 import asyncio
 import dataclasses
 import logging
+import math
 import pathlib
 import queue
 import threading
@@ -29,6 +30,8 @@ DROPS_PER_IDLE_COMMIT = 512
 class Settings:
     history: state.HistoryLimits = dataclasses.field(default_factory=state.HistoryLimits)
     file: database.Settings = dataclasses.field(default_factory=database.Settings)
+    past_seconds: float = 0.0
+    """How much longer than memory the disk remembers the past, for `range_of_past`. Costs disk: every change of that time."""
     housekeeping_seconds: float = 30.0
     """How often an idle store looks for history that has become too old."""
 
@@ -59,6 +62,17 @@ class _Drop:
 
     revision: int
     rows: tuple[int, ...]
+    since: float
+    """When memory let go of it (monotonic seconds)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Question:
+    """A look into the past, for the thread that owns the database."""
+
+    prefix: str
+    revision: int
+    answer: asyncio.Future[list[interface.Record]]
 
 
 class SqliteStore(base.BaseStore):
@@ -80,6 +94,8 @@ class SqliteStore(base.BaseStore):
         self._drops: deque[_Drop] = deque()
         self._compaction_waiters: list[tuple[int, asyncio.Future[None]]] = []
         current.mark_time(time.monotonic())
+        # A disk that remembers more than memory may was read whole.
+        self._maybe_trim()
         self._housekeeper = self._loop.create_task(self._keep_house(), name="store housekeeping")
 
     async def close(self) -> None:
@@ -91,6 +107,14 @@ class SqliteStore(base.BaseStore):
         await self._writer.close()
         self._abandon(self._failure)
         self._fail_compactions(self._failure)
+
+    async def range_of_past(self, prefix: str, revision: int) -> Sequence[interface.Record]:
+        self._raise_if_failed()
+        if revision >= self._state.oldest:
+            return await super().range_of_past(prefix, revision)
+        answer: asyncio.Future[list[interface.Record]] = self._loop.create_future()
+        self._writer.ask(_Question(prefix, revision, answer))
+        return await answer
 
     def _maybe_commit(self) -> None:
         # At the end of this turn of the loop: whatever else the turn queues shares the transaction.
@@ -159,19 +183,20 @@ class SqliteStore(base.BaseStore):
             self._queue_drops(self._state.trim(target))
 
     def _queue_drops(self, events: Sequence[interface.Event]) -> None:
+        now = self._clock.monotonic()
         for event in events:
             superseded = (event.previous.mod_revision,) if event.previous is not None else ()
             own = (event.revision,) if event.record is None else ()
-            self._drops.append(_Drop(event.revision, superseded + own))
+            self._drops.append(_Drop(event.revision, superseded + own, now))
         self._maybe_commit()
 
     def _take_drops(self, limit: int) -> list[_Drop]:
         """For the next commit: about `limit` rows."""
         taken: list[_Drop] = []
-        rows = 0
+        rows, latest = 0, self._clock.monotonic() - self._settings.past_seconds
         # A change that superseded nothing costs no row, but a look all the same.
         for _ in range(min(len(self._drops), 4 * limit)):
-            if rows >= limit:
+            if rows >= limit or self._drops[0].since > latest:
                 break
             taken.append(self._drops.popleft())
             rows += len(taken[-1].rows)
@@ -179,6 +204,8 @@ class SqliteStore(base.BaseStore):
 
     async def _forget(self, dropped: Sequence[interface.Event]) -> None:
         self._queue_drops(dropped)
+        for drop in self._drops:
+            drop.since = -math.inf  # Now, however long the disk would have remembered.
         waiter = self._loop.create_future()
         self._compaction_waiters.append((dropped[-1].revision, waiter))
         await waiter
@@ -194,6 +221,8 @@ class SqliteStore(base.BaseStore):
             await self._clock.sleep(self._settings.housekeeping_seconds)
             self._state.mark_time(self._clock.monotonic())
             self._maybe_trim()
+            if self._drops:
+                self._maybe_commit()
 
 
 async def open_store(
@@ -234,12 +263,15 @@ class _Writer:
         self._on_done = on_done
         self._on_refused = on_refused
         self._on_failure = on_failure
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | _Question | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
         self._thread.start()
 
     def start(self, job: _Job) -> None:
         self._jobs.put(job)
+
+    def ask(self, question: _Question) -> None:
+        self._jobs.put(question)
 
     async def close(self) -> None:
         self._jobs.put(None)
@@ -248,7 +280,10 @@ class _Writer:
     def _run(self) -> None:
         try:
             while (job := self._jobs.get()) is not None:
-                self._handle(job)
+                if isinstance(job, _Question):
+                    self._look_up(job)
+                else:
+                    self._handle(job)
             self._database.close()
         except interface.StoreFailed as error:
             self._loop.call_soon_threadsafe(self._on_failure, error)
@@ -257,6 +292,16 @@ class _Writer:
             died = interface.StoreFailed(f"the store's writer died: {error!r}")
             self._loop.call_soon_threadsafe(self._on_failure, died)
             raise
+
+    def _look_up(self, question: _Question) -> None:
+        try:
+            found = self._database.read_past(question.prefix, question.revision)
+        except interface.StoreError as error:
+            self._loop.call_soon_threadsafe(_settle, question.answer, None, error)
+            if isinstance(error, interface.StoreFailed):
+                raise
+        else:
+            self._loop.call_soon_threadsafe(_settle, question.answer, found, None)
 
     def _handle(self, job: _Job) -> None:
         has_more = False
@@ -271,3 +316,16 @@ class _Writer:
         # The answer first: nobody has to wait for the checkpoint but the next commit.
         self._loop.call_soon_threadsafe(self._on_done, job, has_more)
         self._database.maybe_checkpoint()
+
+
+def _settle(
+    answer: asyncio.Future[list[interface.Record]],
+    found: list[interface.Record] | None,
+    error: interface.StoreError | None,
+) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(found or [])

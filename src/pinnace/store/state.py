@@ -1,10 +1,12 @@
 """What a store knows, in memory: current records, recent history, and any snapshot between the two. Pure; no clock, no I/O.
 
 Every store keeps one `State` and applies committed changes to it in the order of their revisions. Always true: the
-history holds exactly the changes `oldest + 1 … revision`, one for each revision.
+history holds exactly the changes after `oldest` up to `revision`; not every number need have one.
 """
 
+import bisect
 import dataclasses
+import operator
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -36,6 +38,7 @@ class State:
         self.records = {record.key: record for record in records}
         self._keys = keys.SortedKeys(self.records)
         self._oldest = oldest
+        self._revision = oldest
         self._history: list[interface.Event] = []
         self._history_bytes = 0
         self._marks: deque[tuple[float, int]] = deque()
@@ -43,7 +46,7 @@ class State:
 
     @property
     def revision(self) -> int:
-        return self._oldest + len(self._history)
+        return self._revision
 
     @property
     def oldest(self) -> int:
@@ -55,9 +58,10 @@ class State:
         return self._history_bytes
 
     def apply(self, event: interface.Event) -> None:
-        """`event.revision` must be the next one."""
-        if event.revision != self.revision + 1:
-            raise ValueError(f"change {event.revision} cannot follow revision {self.revision}")
+        """`event.revision` must be greater than those before it."""
+        if event.revision <= self._revision:
+            raise ValueError(f"change {event.revision} cannot follow revision {self._revision}")
+        self._revision = event.revision
         if event.record is None:
             del self.records[event.key]
             self._keys.remove(event.key)
@@ -85,8 +89,14 @@ class State:
     def history_after(self, revision: int, limit: int) -> Sequence[interface.Event]:
         """The changes after `revision`, at most `limit`. Raises Compacted, FutureRevision."""
         self.check_revision(revision)
-        at = revision - self._oldest
+        at = self._place_after(revision)
         return self._history[at : at + limit]
+
+    def _place_after(self, revision: int) -> int:
+        """In the history, of the first change after `revision`."""
+        if revision >= self._revision:
+            return len(self._history)
+        return bisect.bisect_right(self._history, revision, key=_REVISION)
 
     def check_revision(self, revision: int) -> None:
         if revision < self._oldest:
@@ -96,6 +106,17 @@ class State:
 
     def count(self, prefix: str) -> int:
         return self._keys.rank(keys.prefix_end(prefix)) - self._keys.rank(prefix)
+
+    def get(self, key: str, revision: int) -> interface.Record | None:
+        """As of `revision` (0: now). Raises Compacted, FutureRevision."""
+        current = self.records.get(key)
+        if not revision or revision == self._revision:
+            return current
+        self.check_revision(revision)
+        for event in self._history[self._place_after(revision) :]:
+            if event.key == key:
+                return event.previous
+        return current
 
     def range(self, prefix: str, after: str, limit: int, revision: int) -> interface.Page:
         """As `interface.Store.range`."""
@@ -132,7 +153,7 @@ class State:
         """Pages of one list follow each other: what was undone for the first need not be undone again for the next."""
         self.check_revision(revision)
         snapshot = self._snapshots.pop(revision, None) or _Snapshot(revision, {})
-        for event in self._history[snapshot.seen - self._oldest :]:
+        for event in self._history[self._place_after(snapshot.seen) :]:
             snapshot.changed.setdefault(event.key, event.previous)
         snapshot.seen = self.revision
         self._snapshots[revision] = snapshot
@@ -145,7 +166,7 @@ class State:
         target = self._oldest
         # A tenth more than must be, here and below, so that the next change does not start the same again.
         if len(self._history) > limits.events:
-            target = self.revision - limits.events * 9 // 10
+            target = self._history[-(limits.events * 9 // 10) - 1].revision
         for moment, revision in self._marks:
             if now - moment < limits.seconds:
                 break
@@ -163,7 +184,7 @@ class State:
     def trim(self, revision: int) -> list[interface.Event]:
         """Forget the changes up to `revision` and return them."""
         self.check_revision(revision)
-        dropped = self._history[: revision - self._oldest]
+        dropped = self._history[: self._place_after(revision)]
         del self._history[: len(dropped)]
         self._history_bytes -= sum(map(_weight, dropped))
         self._oldest = revision
@@ -181,6 +202,9 @@ class _Snapshot:
     seen: int
     """Changes up to here are in `changed`."""
     changed: dict[str, interface.Record | None]
+
+
+_REVISION = operator.attrgetter("revision")
 
 
 def _weight(event: interface.Event) -> int:

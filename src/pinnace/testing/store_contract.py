@@ -386,6 +386,7 @@ class StoreContract(abc.ABC):
     def test_closing_ends_watches_and_refuses_everything_after(self) -> None:
         async def main() -> None:
             store = await self.open_store(stamp, state.HistoryLimits())
+            waits = asyncio.ensure_future(store.wait_revision(store.revision + 9))
             async with store.watch("/", store.revision) as watch:
                 reader = asyncio.ensure_future(_drain(watch))
                 await store.create("/a", value("1"))
@@ -395,8 +396,80 @@ class StoreContract(abc.ABC):
                 store.get("/a")
             with pytest.raises(interface.StoreFailed):
                 await store.create("/b", value("1"))
+            with pytest.raises(interface.StoreFailed):
+                await waits
 
         asyncio.run(main())
+
+    def test_of_transactions_that_meet_one_wins(self) -> None:
+        """Two keys that are to stay equal, and many who change both: none sees or makes them differ."""
+
+        async def scenario(store: interface.Store) -> None:
+            for key in ("/x", "/y"):
+                await store.create(key, value("0"))
+
+            async def bump() -> None:
+                while True:
+                    x, y = store.get("/x"), store.get("/y")
+                    assert x is not None
+                    assert y is not None
+                    assert text(x.value) == text(y.value)
+                    more = value(str(int(text(x.value)) + 1))
+                    pair = [interface.Write("/x", more, x.mod_revision), interface.Write("/y", more, y.mod_revision)]
+                    try:
+                        await store.transact(pair if store.revision % 2 else pair[::-1])
+                    except interface.RevisionMismatch:
+                        continue
+                    return
+
+            await asyncio.gather(*(bump() for _ in range(20)))
+            found = store.get("/x")
+            assert found is not None
+            assert text(found.value) == "20"
+
+        self.run(scenario)
+
+    # -- past and present
+
+    def test_one_key_as_of_any_revision_that_is_remembered(self) -> None:
+        async def scenario(store: interface.Store) -> None:
+            start = store.revision
+            first = await store.create("/a", value("1"))
+            await store.create("/b", value("1"))
+            await store.update("/a", value("2"), first.mod_revision)
+            await store.delete("/a")
+
+            def seen(revision: int) -> str | None:
+                found = store.get("/a", at=revision)
+                return text(found.value) if found is not None else None
+
+            assert [seen(start + number) for number in range(5)] == [None, "1", "1", "2", None]
+            with pytest.raises(interface.FutureRevision):
+                store.get("/a", at=start + 5)
+            assert [record.key for record in await store.range_of_past("/", start + 2)] == ["/a", "/b"]
+            await store.compact(start + 2)
+            with pytest.raises(interface.Compacted):
+                store.get("/a", at=start + 1)
+            with pytest.raises(interface.Compacted):
+                await store.range_of_past("/", start + 1)
+
+        self.run(scenario)
+
+    def test_waiting_for_a_revision(self) -> None:
+        async def scenario(store: interface.Store) -> None:
+            await store.wait_revision(store.revision)
+            waits = asyncio.ensure_future(store.wait_revision(store.revision + 2))
+            given_up = asyncio.ensure_future(store.wait_revision(store.revision + 2))
+            await store.create("/a", value("1"))
+            await asyncio.sleep(0)
+            assert not waits.done()
+            given_up.cancel()
+            await store.create("/b", value("1"))
+            async with asyncio.timeout(5):
+                await waits
+            assert await store.wait_current() == store.revision
+
+        self.run(scenario)
 
     def test_a_thousand_watchers_see_every_change(self) -> None:
         async def scenario(store: interface.Store) -> None:

@@ -164,6 +164,39 @@ def test_a_missing_change_is_noticed(tmp_path: pathlib.Path) -> None:
     asyncio.run(main())
 
 
+def test_the_disk_may_remember_more_than_memory(tmp_path: pathlib.Path) -> None:
+    """As long as it is told to, also across a restart, and no longer."""
+
+    async def main() -> None:
+        time = virtual.VirtualClock()
+        settings = sqlite.Settings(history=state.HistoryLimits(events=10), past_seconds=3600)
+        path = tmp_path / "s.db"
+        store = await sqlite.open_store(path, store_contract.stamp, time, settings)
+        start = store.revision
+        record = await store.create("/a", value("0"))
+        for number in range(1, 50):
+            record = await store.update("/a", value(str(number)), record.mod_revision)
+        await store.create("/b", value("1"))
+        assert store.oldest_revision > start + 20
+        for _ in range(2):
+            for revision in (start, start + 1, start + 20, store.revision):
+                found = await store.range_of_past("/a", revision)
+                assert [store_contract.text(each.value) for each in found] == [str(revision - start - 1)][
+                    : revision - start
+                ] or (revision == store.revision)
+            with pytest.raises(interface.Compacted):
+                store.get("/a", at=start + 1)
+            await store.close()
+            store = await sqlite.open_store(path, store_contract.stamp, time, settings)
+            assert store.oldest_revision > start + 20
+        await store.compact(store.revision)
+        with pytest.raises(interface.Compacted):
+            await store.range_of_past("/a", start + 20)
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_a_full_disk_refuses_changes_and_nothing_else(tmp_path: pathlib.Path) -> None:
     """Reads and watches go on; revisions of refused changes are given out again; with room again all goes on, also after a restart."""
 

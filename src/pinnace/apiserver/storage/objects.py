@@ -70,6 +70,10 @@ class Objects:
         """The newest that readers see."""
         return self._store.revision
 
+    async def wait_revision(self, revision: int) -> None:
+        """Until everything up to `revision` can be read here."""
+        await self._store.wait_revision(revision)
+
     # Reading. Nothing waits: the newest state lives in memory.
 
     def find(self, kind: kinds.Kind, namespace: str, name: str) -> Stored | None:

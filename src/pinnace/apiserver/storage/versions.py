@@ -1,5 +1,6 @@
 """What a request may say about resourceVersions, and what it then gets."""
 
+import asyncio
 import base64
 import binascii
 import dataclasses
@@ -11,7 +12,6 @@ from pinnace.apiserver import context as contexts
 from pinnace.apiserver.http import query
 
 _WAIT_SECONDS = 3.0
-_POLL_SECONDS = 0.05
 _TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - the version of a continue token, no secret
 
 
@@ -45,12 +45,13 @@ def parse(text: str) -> int:
 async def wait_reached(context: contexts.Context, text: str) -> int:
     """Wait a moment for a version that has not happened yet. Raises 504 when it does not."""
     wanted = parse(text)
-    stored, clock = context.services.objects, context.services.clock
-    deadline = clock.monotonic() + _WAIT_SECONDS
-    while wanted > stored.revision:
-        if clock.monotonic() >= deadline:
-            raise too_large(wanted, stored.revision)
-        await clock.sleep(_POLL_SECONDS)
+    stored = context.services.objects
+    if wanted > stored.revision:
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                await stored.wait_revision(wanted)
+        except TimeoutError:
+            raise too_large(wanted, stored.revision) from None
     return wanted
 
 
