@@ -2,15 +2,44 @@
 
 At most `limit` requests are worked on at once. Beyond that each user has a queue of their own, and places that become free go
 round the users, so that one who sends ten thousand waits behind their own and not in front of others. A full queue answers 429.
+
+A place is for work: a request takes one once its body is there. How many of a user's bodies may be on their way says `Arrivals`.
 """
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import Iterator
 
 from pinnace.api import errors
 from pinnace.apiserver import users
 
 _RETRY_AFTER_SECONDS = 1
+
+
+_TOO_MANY = "The server has received too many requests and has asked us to try again later"
+
+
+class Arrivals:
+    """Requests whose bodies are on their way, by user."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._counts: dict[str, int] = {}
+
+    @contextlib.contextmanager
+    def one(self, user: users.UserInfo) -> Iterator[None]:
+        """Raises 429 when too many of this user's are on their way already."""
+        count = self._counts.get(user.name, 0)
+        if count >= self._limit and users.MASTERS not in user.groups:
+            raise errors.too_many_requests(_TOO_MANY, _RETRY_AFTER_SECONDS)
+        self._counts[user.name] = count + 1
+        try:
+            yield
+        finally:
+            self._counts[user.name] -= 1
+            if not self._counts[user.name]:
+                del self._counts[user.name]
 
 
 class FlowControl:
@@ -40,9 +69,7 @@ class FlowControl:
             return
         queue = self._queues.setdefault(user.name, deque())
         if len(queue) >= self._max_queued:
-            raise errors.too_many_requests(
-                "The server has received too many requests and has asked us to try again later", _RETRY_AFTER_SECONDS
-            )
+            raise errors.too_many_requests(_TOO_MANY, _RETRY_AFTER_SECONDS)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(turn)
         try:

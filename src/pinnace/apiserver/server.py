@@ -17,7 +17,7 @@ from pinnace.apiserver.authn import authenticate, tokens
 from pinnace.apiserver.authz import authorizer, rbac
 from pinnace.apiserver.bootstrap import own_services, start
 from pinnace.apiserver.endpoints import health, metrics, openid
-from pinnace.apiserver.http import documents, negotiate, query, respond
+from pinnace.apiserver.http import bodies, documents, negotiate, query, respond
 from pinnace.apiserver.keepers import allocators, expiry, flow_objects, quota_counts, ticker
 from pinnace.apiserver.routing import routes, special_routes
 from pinnace.apiserver.storage import objects
@@ -63,6 +63,8 @@ class ApiServer:
             documents=documents.Documents(registry),
         )
         self._flow = flow.FlowControl(options.max_in_flight, options.max_queued_per_user)
+        self._system_flow = flow.FlowControl(options.max_system_in_flight, options.max_system_in_flight)
+        self._arrivals = flow.Arrivals(options.max_arriving_per_user)
         self._metrics = metrics.Metrics()
         self._others = client.HttpClient(context=tls.client_context(verify=False))
         self._kubelets = client.HttpClient(context=options.kubelet_tls) if options.kubelet_tls is not None else None
@@ -77,10 +79,14 @@ class ApiServer:
             routes.PagesBelow(special_routes.below(checks)),
         )
         self._metrics.gauge(
-            "apiserver_current_inflight_requests", "Requests being worked on.", lambda: self._flow.in_flight
+            "apiserver_current_inflight_requests",
+            "Requests being worked on.",
+            lambda: self._flow.in_flight + self._system_flow.in_flight,
         )
         self._metrics.gauge(
-            "apiserver_current_inqueue_requests", "Requests waiting for a place.", lambda: self._flow.queued
+            "apiserver_current_inqueue_requests",
+            "Requests waiting for a place.",
+            lambda: self._flow.queued + self._system_flow.queued,
         )
 
     def _health(self) -> health.Health:
@@ -186,7 +192,7 @@ class ApiServer:
         )
         if context.kind.rules.deprecation:
             warnings.append(context.kind.rules.deprecation)
-        if match.route.is_long:
+        if match.route.is_long or match.route.is_exempt:
             return await match.route.handler(context)
         return await self._bounded(context, match.route.handler, user)
 
@@ -194,8 +200,11 @@ class ApiServer:
         self, context: contexts.Context, handler: routes.Handler, user: users.UserInfo
     ) -> messages.Answer:
         """Within the limits of work in flight and of time."""
-        if not self._flow.try_enter(user):
-            await self._flow.enter(user)
+        if context.verb not in ("get", "list") and not context.request.body.is_finished:
+            await self._arrive(context, user)
+        places = self._system_flow if users.is_system(user) else self._flow
+        if not places.try_enter(user):
+            await places.enter(user)
         try:
             if context.verb in ("get", "list"):
                 return await handler(context)
@@ -206,4 +215,13 @@ class ApiServer:
                 504, "Timeout", "Timeout: request did not complete within the allotted timeout"
             ) from None
         finally:
-            self._flow.leave()
+            places.leave()
+
+    async def _arrive(self, context: contexts.Context, user: users.UserInfo) -> None:
+        """Wait for the request's body, which takes no place meanwhile. Raises 413, 429, 504."""
+        try:
+            with self._arrivals.one(user):
+                async with asyncio.timeout(self.settings.request_timeout):
+                    context.request.body = messages.BytesBody(await bodies.read(context))
+        except TimeoutError:
+            raise errors.StatusError(504, "Timeout", "Timeout: the request's body did not arrive in time") from None

@@ -38,6 +38,11 @@ class Settings:
     """Requests that are worked on at once (watches and tunnels do not count)."""
     max_queued_per_user: int = 200
     """Requests of one user that wait for a place; beyond it they get 429."""
+    max_system_in_flight: int = 200
+    """The same for nodes and the cluster's own components: theirs are places that nobody else can take."""
+    max_arriving_per_user: int = 64
+    """Requests of one user whose bodies are still on their way; beyond it they get 429. They hold no place meanwhile, and up to
+    `max_body_bytes` each."""
     bookmark_interval: float = 60.0
     """Seconds between bookmarks of a quiet watch: as upstream, often enough that a resumed watch is never compacted away."""
     anonymous_enabled: bool = True

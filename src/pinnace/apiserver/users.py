@@ -53,6 +53,15 @@ def split_service_account(username: str) -> tuple[str, str] | None:
     return parts[0], parts[1]
 
 
+_COMPONENTS = frozenset({"system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"})
+_COMPONENT_PREFIXES = ("system:pinnace:", f"{SERVICE_ACCOUNT_PREFIX}kube-system:")
+
+
+def is_system(user: UserInfo) -> bool:
+    """A node, or a part of the cluster itself: what must go on when a tenant is busy."""
+    return is_node(user) or user.name in _COMPONENTS or user.name.startswith(_COMPONENT_PREFIXES)
+
+
 def is_node(user: UserInfo) -> bool:
     return NODES in user.groups and user.name.startswith(NODE_PREFIX)
 

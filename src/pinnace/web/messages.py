@@ -38,6 +38,11 @@ class Peer:
 class Body(Protocol):
     """A request's body, read at most once."""
 
+    @property
+    def is_finished(self) -> bool:
+        """Every byte has arrived: `read` does not wait."""
+        ...
+
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises `BodyTooLarge` beyond `limit` bytes, `Disconnected`."""
         ...
@@ -52,6 +57,10 @@ class BytesBody:
     """A body that is there already."""
 
     data: bytes = b""
+
+    @property
+    def is_finished(self) -> bool:
+        return True
 
     async def read(self, limit: int) -> bytes:
         if len(self.data) > limit:

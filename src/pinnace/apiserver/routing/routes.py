@@ -29,6 +29,8 @@ class Route:
     handler: Handler
     is_long: bool = False
     """Stays open: neither timed out nor counted as work in flight."""
+    is_exempt: bool = False
+    """Answered at once however much there is to do: whether the server lives is asked when it has most to do."""
     is_installed: bool = True
     """False: answers what nothing serves, under whatever words a stranger has thought of."""
 
