@@ -4,9 +4,10 @@ A holder renews often and gives up well before others may take over (`renew_dead
 age of a lease by their own monotonic clock from the moment they saw it change, never by the timestamps in it.
 """
 
+import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pinnace.api import resources
 from pinnace.client import client
@@ -23,6 +24,10 @@ class Settings:
     renew_deadline: float = 10.0
     """A holder that could not renew for so long stops leading. Must be below `lease_duration`."""
     retry_period: float = 2.0
+
+
+class LeaseLost(Exception):
+    """Somebody else leads, or nobody could be told that we still do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,8 +72,8 @@ def claimed(lease: client.Object, identity: str, settings: Settings, now: str) -
 
 
 class LeaderElection:
-    """One candidate for one lease. `run` waits until it leads, calls `on_started`, renews, and calls `on_lost` and returns
-    when it no longer leads: whatever acted as the leader must have stopped before the next `run`."""
+    """One candidate for one lease. A name that is the same after a restart takes its own lease back at once; two processes that may
+    run at the same time must never share one."""
 
     def __init__(
         self,
@@ -89,15 +94,29 @@ class LeaderElection:
         self._observed: Observed | None = None
         self._renewed = 0.0
 
-    async def run(self, on_started: Callable[[], None], on_lost: Callable[[], None]) -> None:
+    async def lead(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Wait until we lead, and `act()` as long as we do: it is cancelled, and has ended, before this raises LeaseLost (or what it
+        raised itself). Cancelled, or once `act` has ended, the lease is given up for others to take at once."""
         await self.wait_acquired()
         log.info("%s leads as holder of lease %s/%s", self._identity, self._namespace, self._name)
-        on_started()
+        acting = asyncio.ensure_future(act())
+        renewing = asyncio.ensure_future(self.wait_lost())
         try:
-            await self.wait_lost()
+            await asyncio.wait({acting, renewing}, return_when=asyncio.FIRST_COMPLETED)
+            is_lost = renewing.done()
+        except asyncio.CancelledError:
+            is_lost = False
+            raise
         finally:
-            on_lost()
-        log.warning("%s lost the lease %s/%s", self._identity, self._namespace, self._name)
+            acting.cancel()
+            renewing.cancel()
+            await asyncio.gather(acting, renewing, return_exceptions=True)
+            if not is_lost:
+                await self.release()
+        if is_lost:
+            raise LeaseLost(f"{self._identity} lost the lease {self._namespace}/{self._name}")
+        if not acting.cancelled():
+            acting.result()
 
     async def wait_acquired(self) -> None:
         while not await self._try():
@@ -107,8 +126,14 @@ class LeaderElection:
         """Renews until that fails for `renew_deadline` or somebody else holds the lease."""
         while True:
             await self._clock.sleep(self._settings.retry_period)
-            if await self._try():
-                continue
+            left = self._renewed + self._settings.renew_deadline - self._clock.monotonic()
+            try:
+                # An answer that hangs must not make us lead for longer than others wait.
+                async with asyncio.timeout(max(0.0, left)):
+                    if await self._try():
+                        continue
+            except TimeoutError:
+                return
             if self._observed is not None and not is_held_by(self._observed.lease, self._identity):
                 return
             if self._clock.monotonic() - self._renewed >= self._settings.renew_deadline:

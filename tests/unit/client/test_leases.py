@@ -25,7 +25,15 @@ def test_a_second_candidate_takes_over_only_when_the_first_has_stopped() -> None
 
         async def lead(name: str) -> None:
             election = candidate(api, clock, name)
-            await election.run(lambda: note(name, "starts"), lambda: note(name, "stops"))
+
+            async def act() -> None:
+                note(name, "starts")
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    note(name, "stops")
+
+            await election.lead(act)
 
         first = asyncio.create_task(lead("one"))
         await asyncio.sleep(1)
@@ -45,11 +53,85 @@ def test_a_second_candidate_takes_over_only_when_the_first_has_stopped() -> None
         lease = api.objects["/apis/coordination.k8s.io/v1/leases", "kube-system", "it"]
         assert lease["spec"]["holderIdentity"] == "two"
         assert lease["spec"]["leaseTransitions"] == 1
-        await first
+        with pytest.raises(leases.LeaseLost):
+            await first
         second.cancel()
         await asyncio.gather(second, return_exceptions=True)
 
     loop_time.run(main)
+
+
+def test_an_answer_that_hangs_does_not_make_a_leader_stay() -> None:
+    """The first is paused in the middle of a renewal: it has stopped acting before the second begins."""
+
+    async def main(clock: scenario.LoopClock) -> None:
+        api = fake_api.FakeApi()
+        acting: set[str] = set()
+        trace: list[tuple[str, float]] = []
+
+        async def lead(name: str, handle: messages.Handler) -> None:
+            cluster = client.Client(transport.DirectTransport(handle, name))
+            election = leases.LeaderElection(cluster, clock, namespace="kube-system", name="it", identity=name)
+
+            async def act() -> None:
+                assert not acting
+                acting.add(name)
+                trace.append((name, clock.monotonic()))
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    acting.discard(name)
+
+            await election.lead(act)
+
+        paused = asyncio.Event()
+
+        async def pausable(request: messages.Request) -> messages.Answer:
+            if paused.is_set():
+                await asyncio.Event().wait()
+            return await api.handle(request)
+
+        first = asyncio.create_task(lead("one", pausable))
+        await asyncio.sleep(1)
+        second = asyncio.create_task(lead("two", api.handle))
+        await asyncio.sleep(20)
+        paused.set()
+        await asyncio.sleep(60)
+        assert [name for name, _ in trace] == ["one", "two"]
+        with pytest.raises(leases.LeaseLost):
+            await first
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        assert api.objects["/apis/coordination.k8s.io/v1/leases", "kube-system", "it"]["spec"]["holderIdentity"] == ""
+
+    scenario.run(main)
+
+
+def test_what_acted_and_failed_gives_the_lease_up_and_is_told() -> None:
+    async def main(clock: scenario.LoopClock) -> None:
+        api = fake_api.FakeApi()
+
+        async def act() -> None:
+            raise ValueError("broken")
+
+        with pytest.raises(ValueError, match="broken"):
+            await candidate(api, clock, "one").lead(act)
+        await candidate(api, clock, "two").wait_acquired()
+        assert clock.monotonic() < 0.1
+
+    scenario.run(main)
+
+
+def test_a_candidate_of_the_same_name_takes_its_lease_back_at_once() -> None:
+    """After a crash that released nothing."""
+
+    async def main(clock: scenario.LoopClock) -> None:
+        api = fake_api.FakeApi()
+        await candidate(api, clock, "one").wait_acquired()
+        await candidate(api, clock, "one").wait_acquired()
+        assert clock.monotonic() < 0.1
+
+    scenario.run(main)
 
 
 def test_a_released_lease_is_taken_at_once() -> None:
