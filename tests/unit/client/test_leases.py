@@ -64,7 +64,7 @@ def test_a_second_candidate_takes_over_only_when_the_first_has_stopped() -> None
 def test_an_answer_that_hangs_does_not_make_a_leader_stay() -> None:
     """The first is paused in the middle of a renewal: it has stopped acting before the second begins."""
 
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         acting: set[str] = set()
         trace: list[tuple[str, float]] = []
@@ -104,11 +104,11 @@ def test_an_answer_that_hangs_does_not_make_a_leader_stay() -> None:
         await asyncio.gather(second, return_exceptions=True)
         assert api.objects["/apis/coordination.k8s.io/v1/leases", "kube-system", "it"]["spec"]["holderIdentity"] == ""
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def test_what_acted_and_failed_gives_the_lease_up_and_is_told() -> None:
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
 
         async def act() -> None:
@@ -119,19 +119,19 @@ def test_what_acted_and_failed_gives_the_lease_up_and_is_told() -> None:
         await candidate(api, clock, "two").wait_acquired()
         assert clock.monotonic() < 0.1
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def test_a_candidate_of_the_same_name_takes_its_lease_back_at_once() -> None:
     """After a crash that released nothing."""
 
-    async def main(clock: scenario.LoopClock) -> None:
+    async def main(clock: loop_time.LoopClock) -> None:
         api = fake_api.FakeApi()
         await candidate(api, clock, "one").wait_acquired()
         await candidate(api, clock, "one").wait_acquired()
         assert clock.monotonic() < 0.1
 
-    scenario.run(main)
+    loop_time.run(main)
 
 
 def test_a_released_lease_is_taken_at_once() -> None:
