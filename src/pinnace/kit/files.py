@@ -38,6 +38,22 @@ def close_folder(folder: pathlib.Path, mode: int = 0o700) -> None:
         folder.chmod(present & mode)
 
 
+def make_below(base: pathlib.Path, *names: str) -> pathlib.Path:
+    """`base/a/b/c`, made from the top where it is missing: `mkdir(parents=True)` tries the last folder first, and fails once for every
+    one that is not there. Raises OSError."""
+    path = str(base)
+    for name in names:
+        path = f"{path}/{name}"
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            base.mkdir(parents=True, exist_ok=True)
+            return make_below(base, *names)
+    return pathlib.Path(path)
+
+
 def remove_temporaries(folder: pathlib.Path) -> None:
     """Take away what a process that ended in the middle of `write_atomic` left in `folder`; for the folder's only writer."""
     for entry in list(os.scandir(folder)):

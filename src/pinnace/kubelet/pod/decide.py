@@ -72,7 +72,7 @@ class _Draft:
         self.waiting: dict[str, model.Waiting] = {}
         self.wake_at: float | None = None
         self.terminate: model.Termination | None = None
-        self._resize_restarts = resizing.left(pod, observed, memory.actual).restart
+        self._resize = resizing.left(pod, observed, memory.actual)
         self._round = restart_all.present(pod, observed)
 
     def plan(self) -> Plan:
@@ -224,9 +224,8 @@ class _Draft:
 
     def _plan_resize(self) -> bool:
         """Whether limits are being changed now."""
-        left = resizing.left(self.pod, self.observed, self.memory.actual)
-        is_stale = self.memory.limits_stale and not left.restart
-        if not self._sandbox_is_ready or not (left.live or is_stale):
+        is_stale = self.memory.limits_stale and not self._resize.restart
+        if not self._sandbox_is_ready or not (self._resize.live or is_stale):
             return False
         if self._is_due(steps.RESIZE):
             self.actions.append(steps.Resize())
@@ -297,7 +296,7 @@ class _Draft:
         grace = podspec.spec_grace_seconds(self.pod)
         if latest.image and latest.image != container.get("image", ""):
             message, restart = f"Container {name} definition changed", True
-        elif name in self._resize_restarts:
+        elif name in self._resize.restart:
             message, restart = f"Container {name} resize requires restart", True
         elif role is not podspec.Role.INIT and probes.liveness is False:
             message = f"Container {name} failed liveness probe"

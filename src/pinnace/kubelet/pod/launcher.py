@@ -5,6 +5,7 @@ import pathlib
 
 from pinnace.engine import interface
 from pinnace.kernel import paths
+from pinnace.kit import files
 from pinnace.kubelet.pod import containers, dependencies, environment, model, podspec, references, sandboxes, steps
 from pinnace.kubelet.volumes import interface as volumes
 from pinnace.kubelet.volumes import manager, subpath
@@ -98,7 +99,7 @@ async def _spec(
     )
     spec = containers.container_spec(pod, container, inputs)
     assert spec.log_path is not None
-    spec.log_path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_below(shared.settings.logs_dir, spec.log_path.parent.parent.name, spec.log_path.parent.name)
     return spec
 
 
@@ -186,7 +187,7 @@ def _bind_part(
 def termination_file(folder: pathlib.Path, name: str, attempt: int, *, make: bool = False) -> pathlib.Path:
     path = folder / "containers" / name / str(attempt)
     if make:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_below(folder, "containers", name)
         path.touch()
         # Whatever user the container runs as may write it.
         path.chmod(0o666)

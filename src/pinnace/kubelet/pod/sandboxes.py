@@ -5,6 +5,7 @@ import pathlib
 
 from pinnace.engine import interface
 from pinnace.kernel import filesystem
+from pinnace.kit import files
 from pinnace.kubelet.pod import containers, dependencies, model, podfiles, podspec
 
 
@@ -55,8 +56,7 @@ LAST_FILE = FILES[-1]
 
 def write_files(pod: podspec.Object, addresses: tuple[str, ...], shared: dependencies.Dependencies) -> None:
     """/etc/hosts, /etc/resolv.conf and /etc/hostname of the pod, which all its containers share."""
-    folder = shared.settings.pod_dir(podspec.uid(pod))
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = files.make_below(shared.settings.pods_dir, podspec.uid(pod))
     host_name, domain = podfiles.host_names(pod, shared.settings.cluster_domain)
     resolver = podfiles.resolver(pod, shared.host_resolver, shared.settings.cluster_dns, shared.settings.cluster_domain)
     (folder / "etc-hosts").write_text(podfiles.hosts(pod, addresses, host_name, domain, shared.host_hosts))

@@ -53,6 +53,7 @@ class PodState:
         self.final_written = False
         self.torn_down = False
         self.started_at: float | None = None
+        self._limits: tuple[podspec.Object, interface.Resources] | None = None
         self._shared = shared
 
     @property
@@ -119,6 +120,12 @@ class PodState:
         views.sort(key=lambda view: (view.created_ns, view.attempt))
         return model.Observed(self.sandbox, (*self.remembered, *views))
 
+    def _wanted_limits(self) -> interface.Resources:
+        """Worked out once for each version of the pod: this is asked at every turn."""
+        if self._limits is None or self._limits[0] is not self.pod:
+            self._limits = self.pod, qos.sandbox_resources(self.pod, self._shared.settings.pod_pids_limit)
+        return self._limits[1]
+
     def view(self, container: interface.Container) -> model.ContainerView:
         marks = self.marks[container.id]
         return dataclasses.replace(
@@ -140,9 +147,7 @@ class PodState:
             in_flight=in_flight,
             retry_at=retry_at,
             actual=self.actual,
-            limits_stale=self.sandbox is not None
-            and (self.sandbox.limits or interface.Resources())
-            != qos.sandbox_resources(self.pod, self._shared.settings.pod_pids_limit),
+            limits_stale=self.sandbox is not None and self.sandbox.limits != self._wanted_limits(),
             resize_pending=self.resize_pending,
             resize_error=self.resize_error,
             volumes_ready=self.volumes_ready,

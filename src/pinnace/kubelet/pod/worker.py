@@ -293,6 +293,8 @@ class PodWorker:
         if self._attempts.has(steps.Kind.START) or self._is_replacing(observed):
             # Milliseconds from now there is more to tell; a write that is under way would only hold that up.
             return None
+        if not self._is_told and self._is_tried_first() and now < self._began + HOLD_SECONDS:
+            return self._began + HOLD_SECONDS
         context = status.Context(self._shared.time.now(), (self._shared.settings.node_ip,))
         wanted = status.make(self._pod_with_status(), observed, self._memory(), context)
         if self._status is not None and status_writer.is_same(self._status, wanted):
@@ -301,8 +303,6 @@ class PodWorker:
         self._status = wanted
         if self.is_terminating and wanted["phase"] in podspec.TERMINAL_PHASES and not observed.alive:
             self._final = wanted
-        if not self._is_told and self._is_tried_first() and now < self._began + HOLD_SECONDS:
-            return self._began + HOLD_SECONDS
         self._is_told = True
         self._writer.submit(self.pod, wanted, self._on_written)
         return None

@@ -11,8 +11,7 @@ KIND = "empty-dir"
 
 
 async def mount(context: interface.Context, name: str, source: podspec.Object) -> interface.Volume:
-    folder = context.folder(KIND, name)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = context.make_folder(KIND, name)
     medium = source.get("medium") or ""
     if medium == "Memory" and not context.mounts.is_mounted(folder):
         context.mounts.mount_tmpfs(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from pinnace.client import client
-from pinnace.kit import clock
+from pinnace.kit import clock, files
 from pinnace.kubelet import settings as settings_module
 from pinnace.kubelet.pod import environment, fields, podspec
 
@@ -58,6 +58,10 @@ class Context:
         """`pods/<uid>/volumes/kubernetes.io~<kind>/<name>`, as upstream lays it out."""
         root = self.settings.pod_dir(podspec.uid(self.pod)) / "volumes"
         return root / f"kubernetes.io~{kind}" / name
+
+    def make_folder(self, kind: str, name: str) -> pathlib.Path:
+        """That folder, made where it is missing. Raises OSError."""
+        return files.make_below(self.settings.pods_dir, podspec.uid(self.pod), "volumes", f"kubernetes.io~{kind}", name)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -64,8 +64,7 @@ async def mount(
         )
         if volume.get(field) is not None
     )
-    folder = context.folder(kind, volume["name"])
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = context.make_folder(kind, volume["name"])
     if kind != config_map.KIND and not context.mounts.is_mounted(folder):
         context.mounts.mount_tmpfs(folder, None, 0o1777)
     folder.chmod(0o1777)
