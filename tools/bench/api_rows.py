@@ -1,6 +1,7 @@
 """Rows of the API alone: a control plane without a node, load from wrk over TLS."""
 
 import json
+from typing import Any
 
 import clusters
 import rows
@@ -20,36 +21,33 @@ def measure(report: rows.Report, seconds: int) -> None:
         for name in ("writes", "lists"):
             cluster.kubectl("create", "namespace", name)
         idle = clusters.pss_bytes([server])
-        created = wrk.run(
-            pods.format("writes"), token, clients=32, seconds=seconds, script="create.lua", arguments=("w",)
-        )
-        report.add("P1", str(created))
+
+        def load(row: str, cost: str, url: str, **how: Any) -> wrk.Result:
+            before = clusters.cpu_seconds([server])
+            result = wrk.run(url, token, **how)
+            spent = clusters.cpu_seconds([server]) - before
+            report.add(row, str(result))
+            if cost:
+                report.add(cost, f"{1000 * spent / max(1, result.requests):.3f} ms")
+            return result
+
+        writes = pods.format("writes")
+        load("P1", "CPU-create", writes, clients=32, seconds=seconds, script="create.lua", arguments=("w",))
         stored = _count(cluster, "writes")
         if stored:
             growth = clusters.pss_bytes([server]) - idle
             report.add("P8-pods", f"{growth / 1e6 / stored * 1000:.1f} MB ({stored} pods)")
-        target = pods.format("writes")
-        patched = wrk.run(
-            target,
-            token,
-            clients=16,
-            seconds=seconds,
-            script="change.lua",
-            arguments=("PATCH", "w", str(min(stored, 1000))),
-        )
-        report.add("P1b-patch", str(patched))
+        change = {"clients": 16, "script": "change.lua"}
+        patches = ("PATCH", "w", str(min(stored, 1000)))
+        load("P1b-patch", "CPU-patch", writes, seconds=seconds, arguments=patches, **change)
         deleting = max(1, min(seconds, stored // 6000))
-        deleted = wrk.run(
-            target, token, clients=16, seconds=deleting, script="change.lua", arguments=("DELETE", "w", "0")
-        )
-        report.add("P1b-delete", str(deleted))
+        load("P1b-delete", "CPU-delete", writes, seconds=deleting, arguments=("DELETE", "w", "0"), **change)
         fill(cluster, LISTED_PODS)
-        one = wrk.run(pods.format("lists") + "/l-1", token, clients=16, seconds=seconds)
-        report.add("P2", str(one))
+        lists = pods.format("lists")
+        load("P2", "CPU-get", f"{lists}/l-1", clients=16, seconds=seconds)
         before = clusters.pss_bytes([server])
-        report.add("P3", str(wrk.run(pods.format("lists"), token, clients=4, seconds=seconds)))
-        label = pods.format("lists") + "?labelSelector=group%3Dg1"
-        report.add("P3-label", str(wrk.run(label, token, clients=4, seconds=seconds)))
+        load("P3", "CPU-list", lists, clients=4, seconds=seconds)
+        load("P3-label", "", f"{lists}?labelSelector=group%3Dg1", clients=4, seconds=seconds)
         report.add("P3-memory", f"{max(0, clusters.pss_bytes([server]) - before) / 2**20:.1f} MiB")
 
 

@@ -14,6 +14,7 @@ class Result:
     p50_ms: float
     p99_ms: float
     errors: int
+    requests: int
 
     def __str__(self) -> str:
         shown = f"{self.per_second:,.0f}/s, p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms"
@@ -31,7 +32,9 @@ def run(
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
     socket = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", printed)
     errors = (int(bad[1]) if bad else 0) + (sum(map(int, socket.groups())) if socket else 0)
-    return Result(float(_find(r"Requests/sec:\s+([\d.]+)", printed)), _ms("50%", printed), _ms("99%", printed), errors)
+    per_second = float(_find(r"Requests/sec:\s+([\d.]+)", printed))
+    requests = int(_find(r"(\d+) requests in", printed))
+    return Result(per_second, _ms("50%", printed), _ms("99%", printed), errors, requests)
 
 
 def _ms(percentile: str, printed: str) -> float:
