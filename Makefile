@@ -30,11 +30,12 @@ test-privileged: setup
 nightly: setup ## Long campaigns: faults, fuzzing, load
 	$(PYTEST) -q -m nightly --timeout 7200
 
-lint: setup ## Format, lint, types, import contracts; changes nothing
+lint: setup ## Format, lint, types, import contracts, dead code; changes nothing
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/python tools/dead_code.py
 
 format: setup
 	.venv/bin/ruff format .

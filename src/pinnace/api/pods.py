@@ -27,12 +27,6 @@ def containers(spec: Object) -> Iterator[Any]:
     yield from spec.get("containers") or ()
 
 
-def every_container(spec: Object) -> Iterator[Any]:
-    """With the ephemeral ones."""
-    yield from containers(spec)
-    yield from spec.get("ephemeralContainers") or ()
-
-
 def is_sidecar(container: Object) -> bool:
     """Of an init container: it starts in order with them and runs beside the containers (KEP-753)."""
     return container.get("restartPolicy") == "Always"

@@ -78,10 +78,6 @@ def bind(source: pathlib.Path, target: pathlib.Path, *, read_only: bool = False,
         mount("", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
-def move(source: pathlib.Path, target: pathlib.Path) -> None:
-    mount(str(source), target, flags=MS_MOVE)
-
-
 def set_propagation(target: pathlib.Path, propagation: Propagation, *, recursive: bool = False) -> None:
     mount("", target, flags=_PROPAGATION[propagation] | (MS_REC if recursive else 0))
 

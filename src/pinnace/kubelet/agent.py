@@ -47,8 +47,6 @@ from pinnace.web import tls
 
 log = logging.getLogger(__name__)
 
-BY_NAME = "name"
-
 
 class Kubelet:
     def __init__(
@@ -327,14 +325,6 @@ class Kubelet:
         self._writer.forget(uid)
         folder = self.settings.pod_logs_dir(podspec.namespace(pod), podspec.name(pod), uid)
         self._supervisor.spawn(f"remove logs of {podspec.full_name(pod)}", asyncio.to_thread(paths.remove_tree, folder))
-
-    # ------------------------------------------------------------ for the endpoint and for upkeep
-
-    def find_worker(self, namespace: str, name: str, uid: str = "") -> worker.PodWorker | None:
-        pod = self.pods.get(namespace, name)
-        if pod is not None and (not uid or podspec.uid(pod) == uid):
-            return self.workers.get(podspec.uid(pod))
-        return self.workers.get(uid) if uid else None
 
 
 def _orphan(found: Sequence[interface.Container], boxes: Sequence[interface.Sandbox]) -> podspec.Object:

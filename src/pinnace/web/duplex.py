@@ -158,12 +158,6 @@ async def connect(host: str, port: int, *, context: ssl.SSLContext | None = None
     return protocol
 
 
-async def connect_unix(path: str) -> TransportDuplex:
-    """Raises OSError."""
-    _, protocol = await asyncio.get_running_loop().create_unix_connection(TransportDuplex, path)
-    return protocol
-
-
 async def settle(
     *tasks: "asyncio.Task[typing.Any]", quiet: tuple[type[Exception], ...] = (messages.Disconnected,)
 ) -> None:

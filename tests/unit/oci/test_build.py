@@ -253,13 +253,6 @@ def test_wrong_specifications_say_what_would_be_right(document: Any, words: str)
     assert words in str(raised.value)
 
 
-def test_additions_of_a_command_line() -> None:
-    assert specification.parse_addition("a:b:/c") == specification.Addition("a:b", "/c")
-    for text in ("a", ":/c", "a:c"):
-        with pytest.raises(specification.SpecificationError, match="not SOURCE:TARGET"):
-            specification.parse_addition(text)
-
-
 def test_the_sample_s_images_can_be_built() -> None:
     documents = list(yaml.safe_load_all((SHOP / "images.yaml").read_text()))
     images = specification.parse_all(documents)

@@ -17,7 +17,6 @@ _UNDERSCORED_SUBDOMAIN = rf"{_UNDERSCORED}(\.{_UNDERSCORED})*"
 _HEADER = "[-A-Za-z0-9]+"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 _PERCENT = "[0-9]+%"
-_C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 _PORT_NAME = re.compile("[-a-z0-9]+")
 _WILDCARD = rf"\*\.{_SUBDOMAIN}"
 
@@ -181,13 +180,6 @@ def user_id(value: int) -> Messages:
 
 
 group_id = user_id
-
-
-def c_identifier(text: str) -> Messages:
-    if _matches(_C_IDENTIFIER, text):
-        return ()
-    rule = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'"
-    return (regex_message(rule, _C_IDENTIFIER, "my_name", "MY_NAME", "MyName"),)
 
 
 def parse_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

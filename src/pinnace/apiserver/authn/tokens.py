@@ -31,16 +31,6 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Bound:
-    """What a token dies with."""
-
-    kind: str
-    """`Pod`, `Secret`, `Node`."""
-    name: str
-    uid: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Key:
     public: PublicKey
     identifier: str

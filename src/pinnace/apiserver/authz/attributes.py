@@ -18,10 +18,6 @@ class Attributes(NamedTuple):
     """(field, value) that the request's field selector fixes: no more than this is read. Of list, watch and deletecollection."""
 
     @property
-    def is_resource(self) -> bool:
-        return bool(self.resource)
-
-    @property
     def full_resource(self) -> str:
         """`pods/log`."""
         return f"{self.resource}/{self.subresource}" if self.subresource else self.resource

@@ -117,14 +117,6 @@ def parse_all(documents: Sequence[Any]) -> tuple[Specification, ...]:
     return tuple(parse(document) for document in documents if document is not None)
 
 
-def parse_addition(text: str) -> Addition:
-    """From `SOURCE:TARGET` of a command line. Raises SpecificationError."""
-    source, _, target = text.rpartition(":")
-    if not source or not target.startswith("/"):
-        raise SpecificationError(f"{text!r} is not SOURCE:TARGET with an absolute target")
-    return Addition(source, target)
-
-
 def check(specification: Specification) -> None:
     """Raises SpecificationError for what cannot be built, or would reach outside of the image."""
     if not _REFERENCE.fullmatch(specification.name):
