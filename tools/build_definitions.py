@@ -4,7 +4,7 @@ Hatch calls it as a build hook, for an editable install too; `python tools/build
 The source is the PyPI package `kubernetes-validate`. Out come two files in `src/pinnace/api/definitions/`:
 
 * `structure.zst`: every definition without prose, read at start: a JSON object, name -> OpenAPI v2 schema;
-* `openapi.zst`: the same with descriptions, read only when somebody asks for the OpenAPI documents.
+* `openapi.zst`: the same with descriptions and enumerations (`build_enums.py`), read only when somebody asks for the OpenAPI documents.
 
 The source spells "nullable" as `"type": [x, "null"]` and a quantity or int-or-string as `oneOf`; both are turned back into
 what upstream's document says.
@@ -20,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 VERSION = "v1.36.0-local"
 TARGET = pathlib.Path(__file__).resolve().parent.parent / "src" / "pinnace" / "api" / "definitions"
+ENUMS = pathlib.Path(__file__).resolve().parent / "enums.txt"
 REF = "#/$defs/"
 
 # What the source replaces by `oneOf`.
@@ -92,13 +93,23 @@ def definitions() -> dict[str, Any]:
     return made
 
 
+def add_enums(whole: dict[str, Any]) -> None:
+    """What a running server says of values and the published definitions do not. For readers: validation has its own words."""
+    for line in ENUMS.read_text().splitlines():
+        name, field, *values = line.split(" ")
+        schema = whole.get(name, {}).get("properties", {}).get(field.removesuffix("[]"))
+        if schema is not None:
+            (schema["items"] if field.endswith("[]") else schema)["enum"] = [value.strip('"') for value in values]
+
+
 def write(target: pathlib.Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     whole = definitions()
     compress = zstandard.ZstdCompressor(level=19).compress
-    (target / "openapi.zst").write_bytes(compress(orjson.dumps(whole)))
     structure = {name: without_prose(schema) for name, schema in whole.items()}
     (target / "structure.zst").write_bytes(compress(orjson.dumps(structure)))
+    add_enums(whole)
+    (target / "openapi.zst").write_bytes(compress(orjson.dumps(whole)))
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg, misc, unused-ignore]

@@ -54,7 +54,7 @@ if [ "${system:-}" = yes ]; then
     [ -z "$missing" ] || install_packages $missing
 fi
 
-hash=$(cat pyproject.toml tools/build_definitions.py "$lock" | sha256sum | cut -c1-64)
+hash=$(cat pyproject.toml tools/build_definitions.py tools/enums.txt "$lock" | sha256sum | cut -c1-64)
 stamp=.venv/.stamp-$lock
 is_done() { [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$hash $root" ]; }
 is_done && exit 0

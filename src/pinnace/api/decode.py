@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from pinnace.api import decode_lenient, decode_strict, errors, gojson, json_text, kinds, protobuf, yaml_input
+from pinnace.api import decode_lenient, decode_strict, errors, gojson, json_text, kinds, omitempty, protobuf, yaml_input
 from pinnace.api import schema as schemas
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
@@ -66,8 +66,11 @@ def convert(
     _check_kind(raw, kind)
     schema = kind.schema
     if not complaints and not isinstance(raw, decode_lenient.Duplicates) and decode_strict.is_clean(schema, raw):
-        return Decoded(raw)
-    return _repaired(raw, kind, schema, field_validation, complaints)
+        found = Decoded(raw)
+    else:
+        found = _repaired(raw, kind, schema, field_validation, complaints)
+    omitempty.complete(schema.name, found.obj)
+    return found
 
 
 def parse(

@@ -6,7 +6,7 @@ metadata already. `new` and `obj` are changed in place; `old` never is, but part
 
 from typing import Any
 
-from pinnace.api import errors, kinds
+from pinnace.api import errors, kinds, omitempty
 from pinnace.api.rules import base
 from pinnace.api.validation import field
 
@@ -24,6 +24,7 @@ def prepare_create(kind: kinds.Kind, obj: Object) -> None:
     if has_status and rules.first_status is not base.FirstStatus.DROPPED:
         # The status that every object has from its first moment.
         rules.defaults(obj)
+        omitempty.complete(kind.schema.properties["status"].name, obj["status"])
 
 
 def prepare_update(kind: kinds.Kind, new: Object, old: Object, subresource: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinnace.api import custom, decode, decode_lenient, decode_strict, errors, kinds, schema
+from pinnace.api import custom, decode, decode_lenient, decode_strict, errors, kinds, omitempty, schema
 
 REGISTRY = kinds.builtin()
 
@@ -108,7 +108,7 @@ def test_unknown_and_duplicate_fields_are_told_in_the_order_of_the_text() -> Non
     ignored = decode.decode(body.encode(), POD, field_validation="Ignore")
     assert ignored.warnings == ()
     for found in (warned, ignored):
-        assert found.obj["spec"] == {"nodeName": "b", "containers": [{"name": "x", "image": "j"}]}
+        assert found.obj["spec"] == {"nodeName": "b", "containers": [{"name": "x", "image": "j", "resources": {}}]}
 
 
 def test_duplicates_are_found_in_maps_and_behind_white_space() -> None:
@@ -124,7 +124,7 @@ def test_yaml_is_converted_as_upstream_does() -> None:
     text = "metadata:\n  name: a\n  annotations: {when: 2020-01-01, base60: 1:30}\nspec:\n  hostPID: yes\n  containers: []\n"
     found = _decoded(text, content_type="yaml")
     assert found["metadata"]["annotations"] == {"when": "2020-01-01", "base60": "1:30"}
-    assert found["spec"] == {"hostPID": True, "containers": []}
+    assert found["spec"] == {"hostPID": True, "containers": None}
 
 
 def test_yaml_keys_set_twice_are_told_with_their_line() -> None:
@@ -201,12 +201,62 @@ def test_kind_and_version_may_be_left_out() -> None:
     ],
 )
 def test_values_are_stored_as_upstream_would_print_them(written: dict[str, Any], stored: dict[str, Any]) -> None:
-    assert _decoded(json.dumps(written)) == {"apiVersion": "v1", "kind": "Pod"} | stored
+    expected = {"apiVersion": "v1", "kind": "Pod"} | stored
+    omitempty.complete("io.k8s.api.core.v1.Pod", expected)
+    assert _decoded(json.dumps(written)) == expected
+
+
+@pytest.mark.parametrize(
+    ("of", "written", "stored"),
+    [
+        ("Pod", {}, {"metadata": {}, "spec": {"containers": None}, "status": {}}),
+        (
+            "Pod",
+            {"status": {"conditions": [{"type": "Ready", "status": "True"}]}},
+            {
+                "metadata": {},
+                "spec": {"containers": None},
+                "status": {
+                    "conditions": [
+                        {"type": "Ready", "status": "True", "lastProbeTime": None, "lastTransitionTime": None}
+                    ]
+                },
+            },
+        ),
+        ("Service", {}, {"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}}),
+        (
+            "Event",
+            {"firstTimestamp": "0001-01-01T00:00:00Z"},
+            {
+                "metadata": {},
+                "involvedObject": {},
+                "source": {},
+                "firstTimestamp": None,
+                "lastTimestamp": None,
+                "eventTime": None,
+                "reportingComponent": "",
+                "reportingInstance": "",
+            },
+        ),
+    ],
+)
+def test_what_upstream_prints_though_nobody_set_it_is_there(
+    of: str, written: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    assert _decoded(json.dumps(written), kind(of)) == {"apiVersion": "v1", "kind": of} | stored
+    # And it comes back as it went.
+    assert decode_strict.is_clean(kind(of).schema, {"apiVersion": "v1", "kind": of} | stored)
+
+
+def test_printed_lists_that_are_empty_are_null() -> None:
+    role = kind("Role", "rbac.authorization.k8s.io")
+    assert _decoded('{"rules":[]}', role)["rules"] is None
+    assert _decoded('{"rules":null}', role)["rules"] is None
 
 
 def test_an_empty_class_name_is_not_no_class_name() -> None:
     claim = _decoded('{"spec":{"storageClassName":""}}', kind("PersistentVolumeClaim"))
-    assert claim["spec"] == {"storageClassName": ""}
+    assert claim["spec"] == {"storageClassName": "", "resources": {}}
 
 
 def test_duplicates_in_custom_resources_are_found_even_where_everything_is_kept() -> None:

@@ -148,3 +148,15 @@ def test_custom_resources_are_documented_too() -> None:
     assert "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta" in document["components"]["schemas"]
     swagger = orjson.loads(openapi.v2_document(registry.all()))
     assert "com.example.stable.v1.ThingList" in swagger["definitions"]
+
+
+def test_fields_name_the_values_that_they_may_have() -> None:
+    container = orjson.loads(openapi.v2_document(REGISTRY.all()))["definitions"]["io.k8s.api.core.v1.Container"][
+        "properties"
+    ]
+    assert container["imagePullPolicy"]["enum"] == ["Always", "IfNotPresent", "Never"]
+    document = orjson.loads(openapi.v3_document("v1", [kind for kind in REGISTRY.all() if kind.api_version == "v1"]))[
+        "components"
+    ]["schemas"]
+    service = document["io.k8s.api.core.v1.ServiceSpec"]["properties"]
+    assert service["ipFamilies"]["items"]["enum"] == ["", "IPv4", "IPv6"]

@@ -95,7 +95,7 @@ def test_zero_values_that_upstream_omits_disappear_in_decoding() -> None:
     assert kind is not None
     spec = field(2, field(1, "c") + field(16, 0)) + field(11, 0) + field(4, 0) + field(10, "")
     found = decode.decode(envelope("v1", "Pod", METADATA + field(2, spec)), kind, content_type="protobuf")
-    assert found.obj["spec"] == {"containers": [{"name": "c"}], "terminationGracePeriodSeconds": 0}
+    assert found.obj["spec"] == {"containers": [{"name": "c", "resources": {}}], "terminationGracePeriodSeconds": 0}
     assert "creationTimestamp" not in found.obj["metadata"]
 
 

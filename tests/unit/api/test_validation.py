@@ -1037,7 +1037,11 @@ def test_custom_resources(spec: dict[str, Any], words: list[str]) -> None:
 
 
 def test_a_kind_without_rules_of_its_own_still_requires_what_its_definition_requires() -> None:
-    assert told(kind("DeviceClass", "resource.k8s.io"), {}) == ["spec: Required value"]
+    of = kind("DeviceClass", "resource.k8s.io")
+    assert told(of, {}) == []
+    assert told(of, {"spec": {"selectors": [{"cel": {}}]}}) == ["spec.selectors[0].cel.expression: Required value"]
+    opaque = {"config": [{"opaque": {"driver": "d"}}]}
+    assert told(of, {"spec": opaque}) == ["spec.config[0].opaque.parameters: Required value"]
 
 
 def test_what_a_driver_can_store_and_where_it_says_so_once() -> None:

@@ -18,7 +18,13 @@ esac
 
 def checkout(folder: pathlib.Path) -> pathlib.Path:
     (folder / "tools").mkdir()
-    for name in ("pyproject.toml", "requirements.lock", "tools/setup.sh", "tools/build_definitions.py"):
+    for name in (
+        "pyproject.toml",
+        "requirements.lock",
+        "tools/setup.sh",
+        "tools/build_definitions.py",
+        "tools/enums.txt",
+    ):
         shutil.copy(ROOT / name, folder / name)
     for name in ("began", "go"):
         os.mkfifo(folder / name)

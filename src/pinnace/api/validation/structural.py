@@ -31,7 +31,7 @@ def required(found: Causes, schema: schemas.Schema, value: Any, path: str) -> No
         for name in schema.required:
             wanted = schema.properties[name]
             if (wanted.type in ("string", "array") and not value.get(name)) or (
-                wanted.type == "object" and name not in value
+                wanted.type == "object" and value.get(name) is None
             ):
                 found.required(f"{path}.{name}" if path else name)
         for name, item in value.items():

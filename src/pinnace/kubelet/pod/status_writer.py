@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from pinnace.api import resources
 from pinnace.client import client
@@ -131,12 +132,17 @@ def is_same(left: podspec.Object, right: podspec.Object) -> bool:
 
 
 def _comparable(value: podspec.Object) -> podspec.Object:
-    shown = {key: item for key, item in value.items() if key != "conditions" and item not in (None, [], {})}
-    conditions = {}
-    for condition in value.get("conditions") or ():
-        if status.is_own(condition):
-            conditions[condition["type"]] = {key: item for key, item in condition.items() if item is not None}
-    return {**shown, "conditions": conditions}
+    shown = _without_empty({key: item for key, item in value.items() if key != "conditions"})
+    own = [condition for condition in value.get("conditions") or () if status.is_own(condition)]
+    return {**shown, "conditions": {condition["type"]: _without_empty(condition) for condition in own}}
+
+
+def _without_empty(value: Any) -> Any:
+    """The API prints some fields that nobody set, as null or empty."""
+    if isinstance(value, dict):
+        stripped = {key: _without_empty(item) for key, item in value.items()}
+        return {key: item for key, item in stripped.items() if item not in (None, [], {})}
+    return [_without_empty(item) for item in value] if isinstance(value, list) else value
 
 
 def patch(before: podspec.Object, after: podspec.Object) -> podspec.Object:
