@@ -19,6 +19,7 @@ ContentType = Literal["json", "yaml", "protobuf"]
 
 _SHOWN_BYTES = 30
 TOO_DEEP = "exceeded max depth"
+_BACKSLASH = b'\\\\":'
 # A name followed by white space before its colon: legal, rare, and it defeats the counting of names.
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 
@@ -109,9 +110,10 @@ def parse(
 def may_have_duplicates(data: bytes, left: bytes) -> bool:
     """Whether some object in `data` may give a name twice. `left` is what it parsed to, written again: only one of them is there.
 
-    Names are counted, before and after, by what only follows a name: `":`, unless the quote is an escaped one.
+    Names are counted, before and after, by what only follows a name: `":`, unless the quote is an escaped one. A name that ends in a
+    backslash, which is escaped itself, looks like that: rare, and then looked at.
     """
-    return _names(data) != _names(left) or _SPACED_COLON.search(data) is not None
+    return _names(data) != _names(left) or _BACKSLASH in data or _SPACED_COLON.search(data) is not None
 
 
 def _names(data: bytes) -> int:

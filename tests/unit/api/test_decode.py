@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pinnace.api import custom, decode, decode_lenient, decode_strict, errors, kinds, omitempty, schema
@@ -400,6 +400,7 @@ def test_no_input_raises_anything_but_a_bad_request(data: st.DataObject) -> None
 
 
 @given(st.lists(st.tuples(st.text(max_size=4), JSON), max_size=5), st.sampled_from(("", " ", "\n")))
+@example([("\\", None), ("\\", None)], "")
 def test_counting_names_never_misses_a_duplicate(pairs: list[tuple[str, Any]], space: str) -> None:
     text = "{" + ",".join(f"{json.dumps(name)}{space}:{json.dumps(value)}" for name, value in pairs) + "}"
     data = text.encode()
