@@ -65,7 +65,7 @@ def test_a_deployment_gets_pods_addresses_and_endpoints() -> None:
 
         async def addresses() -> bool:
             slices = await cluster.list("endpointslices", labels="kubernetes.io/service-name=web")
-            ready = {each["addresses"][0] for found in slices for each in found["endpoints"]}
+            ready = {each["addresses"][0] for found in slices for each in found["endpoints"] or ()}
             return ready == {each["status"]["podIP"] for each in pods}
 
         await cluster.wait_for(addresses)
