@@ -167,7 +167,11 @@ class NodeRules:
         )
 
     def _pods(self, node: str, namespace: str) -> Iterator[Object]:
-        """Those that the node was given. What a node says of itself (mirror pods) gives it no right to anything."""
+        """Those that the node was given. What a node says of itself (mirror pods) gives it no right to anything.
+
+        None without a namespace: what pods refer to is in theirs, and a name by itself is nobody's."""
+        if not namespace:
+            return
         kind = self._objects.kind(resources.PODS)
         for record in self._objects.records(resources.PODS, namespace):
             if envelope.fields(kind, record).get("spec.nodeName") == node:

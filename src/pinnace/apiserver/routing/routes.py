@@ -68,9 +68,8 @@ _METHOD_VERBS = {
     "PUT": "update",
     "PATCH": "patch",
     "DELETE": "delete",
-    "OPTIONS": "options",
 }
-
+"""Of one object. Other methods have no verb of their own: who may do everything may ask them."""
 
 _MANY = frozenset({"list", "watch", "deletecollection"})
 """Verbs that a field selector narrows."""
@@ -122,10 +121,11 @@ class Table:
             match = link.match(method, path, found, options)
             if match is not None:
                 return match
-        route = _unknown(method, _no_page)
         if found is None:
-            return Match(route, authz.Attributes(route.verb, path=path))
-        return Match(route, _attributes(route.verb, found, found.name))
+            verb = "get" if method == "HEAD" else method.lower()
+            return Match(_unknown(verb, _no_page), authz.Attributes(verb, path=path))
+        verb = _asked_verb(method, found, options)
+        return Match(_unknown(verb, _no_page), _attributes(verb, found, found.name))
 
 
 class Kinds:
@@ -144,8 +144,8 @@ class Kinds:
         if kind is None or not _fits(kind, found) or (found.is_watch and found.subresource):
             if (found.group, found.version) not in self._installed:
                 return None
-            verb = _METHOD_VERBS.get(method, "get")
-            return Match(_unknown(method, _not_found), _attributes(verb, found, found.name))
+            verb = _asked_verb(method, found, options)
+            return Match(_unknown(verb, _not_found), _attributes(verb, found, found.name))
         route = self._route(kind, found, method, options)
         attributes = _attributes(route.verb, found, found.name)
         if route.verb in _MANY and "fieldSelector" in options.values and not found.is_watch:
@@ -162,13 +162,13 @@ class Kinds:
         if found.subresource:
             if kind.subresource(found.subresource) is None or (found.tail and found.subresource != "proxy"):
                 is_installed = (kind.group, kind.version) in self._installed
-                return _unknown(method, _not_found if is_installed else _no_such_part)
+                return _unknown(_verb(method), _not_found if is_installed else _no_such_part)
             rows = special or (SCALE if found.subresource == "scale" else PARTS)
             return rows.get(method) or _refused(_verb(method))
-        if special is not None and method in special:
-            return special[method]
         if method == "GET" and (found.is_watch or (not found.name and options.values and options.flag("watch"))):
             return WATCH if "watch" in kind.verbs else _refused("watch")
+        if special is not None and method in special:
+            return special[method]
         row = (OBJECT if found.name else COLLECTION).get(method)
         if row is None or row.verb not in kind.verbs or kind.is_virtual:
             return _refused(row.verb if row is not None else _verb(method))
@@ -202,7 +202,19 @@ class PagesBelow:
 
 
 def _verb(method: str) -> str:
-    return _METHOD_VERBS.get(method, method.lower())
+    return _METHOD_VERBS.get(method, "")
+
+
+def _asked_verb(method: str, found: paths.ResourcePath, options: query.Query) -> str:
+    """What a request wants of a resource that is not there, read as if it were."""
+    verb = _verb(method)
+    if found.is_watch:
+        return "watch"
+    if found.name or verb not in ("get", "delete"):
+        return verb
+    if verb == "delete":
+        return "deletecollection"
+    return "watch" if options.flag("watch") else "list"
 
 
 def _fits(kind: kinds.Kind, found: paths.ResourcePath) -> bool:
@@ -249,8 +261,8 @@ async def _not_allowed(_: contexts.Context) -> messages.Answer:
     raise errors.StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
 
 
-def _unknown(method: str, handler: Handler) -> Route:
-    return Route(_verb(method), handler, is_installed=False)
+def _unknown(verb: str, handler: Handler) -> Route:
+    return Route(verb, handler, is_installed=False)
 
 
 def _refused(verb: str) -> Route:
