@@ -42,6 +42,9 @@ class Limits:
     """Of a request line with its header; the answer beyond is 431. Bearer tokens and long selectors need some."""
     head_seconds: float = 30.0
     """From a request's first byte to the end of its header: bounds what slow clients can hold."""
+    first_seconds: float = 10.0
+    """From the accepted connection to the end of its first request's header: who has asked nothing yet is a stranger, and a
+    real client connects because it has something to ask."""
     idle_seconds: float = 180.0
     """Between requests. Longer than clients keep idle connections (Go: 90), so that they close first."""
     stall_seconds: float = 60.0
@@ -85,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._is_reading = True
         self._writer: response_writer.ResponseWriter
         self._since = owner.monotonic()
+        self._has_asked = False
         self._head_since = 0.0
         self._stalled_since = 0.0
         self._body_mark = (-1, 0.0)
@@ -149,6 +153,7 @@ class Connection(asyncio.Protocol):
             self._head_since = self._owner.monotonic()
 
     def _enqueue(self, exchange: request_parser.Exchange) -> None:
+        self._has_asked = True
         self._queue.append(exchange)
         if len(self._queue) >= MAX_QUEUED:
             self._update_reading()
@@ -318,14 +323,15 @@ class Connection(asyncio.Protocol):
         limits = self._limits
         if self._is_lost or self._is_switched:
             return
+        is_late = not self._has_asked and now - self._since > limits.first_seconds
         if self._stalled_since and now - self._stalled_since > limits.stall_seconds:
             self._transport.abort()
         elif self._parser.current is not None:
             self._check_body(self._parser.current, now)
         elif self._head_since:
-            if now - self._head_since > limits.head_seconds:
+            if now - self._head_since > limits.head_seconds or is_late:
                 self._refuse_rest(408, "the request's header took too long")
-        elif not self.is_busy and not self._queue and now - self._since > limits.idle_seconds:
+        elif not self.is_busy and not self._queue and (is_late or now - self._since > limits.idle_seconds):
             self._parser.is_ended = True
             self.close_if_idle()
 

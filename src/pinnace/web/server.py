@@ -132,7 +132,7 @@ class HttpServer:
     async def _sweep(self) -> None:
         """Runs while there are connections: an idle server does not wake."""
         limits = self.limits
-        pause = min(limits.head_seconds, limits.idle_seconds, limits.stall_seconds, 20.0) / 4
+        pause = min(limits.first_seconds, limits.head_seconds, limits.idle_seconds, limits.stall_seconds, 20.0) / 4
         while self._connections:
             await self._clock.sleep(pause)
             now = self.monotonic()
