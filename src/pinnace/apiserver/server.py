@@ -18,7 +18,7 @@ from pinnace.apiserver.authz import authorizer, rbac
 from pinnace.apiserver.bootstrap import own_services, start
 from pinnace.apiserver.endpoints import health, metrics, openid
 from pinnace.apiserver.http import bodies, documents, negotiate, query, respond
-from pinnace.apiserver.keepers import allocators, expiry, flow_objects, quota_counts, ticker
+from pinnace.apiserver.keepers import allocators, expiry, flow_objects, node_ports, quota_counts, ticker
 from pinnace.apiserver.routing import routes, special_routes
 from pinnace.apiserver.storage import objects
 from pinnace.apiserver.subresources import tunnels
@@ -50,6 +50,7 @@ class ApiServer:
         # Names and uids have to differ, not to be secret; the seed comes from the system.
         rng = rng or random.Random()  # noqa: S311
         self._addresses = allocators.Addresses(stored, options.service_cidr, time, rng, own_services.addresses(options))
+        self._ports = node_ports.NodePorts(stored, options.node_port_first, options.node_port_last, rng)
         self._quota_counts = quota_counts.QuotaCounts(stored, time)
         self.services = contexts.Services(
             registry=registry,
@@ -57,7 +58,7 @@ class ApiServer:
             clock=time,
             settings=options,
             authorizer=self.authorizer,
-            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses),
+            admission=plugins.build(stored, self.authorizer, options, time, rng, issuer, self._addresses, self._ports),
             rng=rng,
             ticker=ticker.Ticker(time),
             documents=documents.Documents(registry),
@@ -118,6 +119,7 @@ class ApiServer:
         for resource in rbac.RESOURCES:
             self._supervisor.start(f"rbac {resource.plural}", functools.partial(self.authorizer.index.run, resource))
         await self.authorizer.index.wait_synced()
+        await self._ports.repair()
         await start.run(self.services)
         flows = flow_objects.FlowObjects(self.services)
         await flows.keep()
@@ -127,7 +129,7 @@ class ApiServer:
         for kind, owner in own.kept():
             name = f"{kind.plural} {'/'.join(owner)} is kept"
             self._supervisor.start(name, functools.partial(own.follow, kind, owner))
-        await self._addresses.repair()
+        self._supervisor.start("addresses of services", self._addresses.run)
         self._is_started = True
 
     async def stop(self) -> None:

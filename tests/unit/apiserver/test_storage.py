@@ -102,9 +102,9 @@ async def test_what_has_changed_since_is_not_deleted(stored: objects.Objects) ->
     kind = stored.kind(resources.CONFIG_MAPS)
     old = await stored.create(kind, "default", "a", config_map(n="0"))
     new = await stored.guaranteed_update(kind, "default", "a", lambda _: config_map(n="1"))
-    assert not await stored.delete(old)
-    assert await stored.delete(new)
-    assert not await stored.delete(new)
+    assert not await stored.delete(kind, old)
+    assert await stored.delete(kind, new)
+    assert not await stored.delete(kind, new)
     assert stored.find(kind, "default", "a") is None
 
 

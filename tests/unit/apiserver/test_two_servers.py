@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from pinnace.apiserver import server
+from pinnace.apiserver.keepers import node_ports
 from pinnace.apiserver.storage import envelope
 from pinnace.kit import clock
 from pinnace.store import memory
@@ -94,5 +95,65 @@ def test_counts_of_both_servers_free_only_what_is_gone() -> None:
         await wait_used(apis[0], "0")
         codes = await make(apis, CONFIG_MAPS, 10, config_map)
         assert codes.count(201) == 5
+
+    run(scenario)
+
+
+def service(name: str) -> api_server.Object:
+    return {"metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}
+
+
+def test_no_node_port_and_no_address_is_given_twice_whichever_server_is_asked() -> None:
+    async def scenario(*apis: api_server.Api) -> None:
+        codes = await make(apis, f"{NAMESPACE}/services", 30, service)
+        assert sorted(set(codes)) == [201, 500]
+        made = [
+            one for one in (await apis[1].get(f"{NAMESPACE}/services"))["items"] if one["spec"]["type"] == "NodePort"
+        ]
+        # Every port of the range, each once.
+        assert sorted(one["spec"]["ports"][0]["nodePort"] for one in made) == list(range(30000, 30008))
+        assert len({one["spec"]["clusterIP"] for one in made}) == 8
+        await asyncio.gather(
+            *(
+                apis[number % 2].call("DELETE", f"{NAMESPACE}/services/{one['metadata']['name']}")
+                for number, one in enumerate(made)
+            )
+        )
+        assert (await make(apis, f"{NAMESPACE}/services", 8, service)) == [201] * 8
+
+    run(scenario)
+
+
+def test_of_many_who_ask_for_one_port_one_gets_it() -> None:
+    def wanting(name: str) -> api_server.Object:
+        made = service(name)
+        made["spec"]["ports"][0]["nodePort"] = 30003
+        return made
+
+    async def scenario(*apis: api_server.Api) -> None:
+        codes = await make(apis, f"{NAMESPACE}/services", 10, wanting)
+        assert (codes.count(201), codes.count(422)) == (1, 9)
+
+    run(scenario)
+
+
+def test_an_allocation_that_is_wrong_or_lost_is_put_right_at_the_next_start() -> None:
+    async def scenario(*apis: api_server.Api) -> None:
+        stored = apis[0].server.services.objects
+        await apis[0].create(f"{NAMESPACE}/services", service("a"))
+        record = stored.find(node_ports.KIND, "", node_ports.NAME)
+        assert record is not None
+        right = envelope.parse(record)
+        del right["metadata"]["resourceVersion"]
+        await stored.replace(node_ports.KIND, record, {**right, "data": "/w=="})
+        assert (await apis[1].call("POST", f"{NAMESPACE}/services", service("b"))).code == 500
+        for lose in (False, True):
+            if lose:
+                assert await stored.delete(node_ports.KIND, record)
+            await node_ports.NodePorts(stored, 30000, 30007, random.Random(1)).repair()
+            record = stored.find(node_ports.KIND, "", node_ports.NAME)
+            assert record is not None
+            assert envelope.parse(record)["data"] == right["data"]
+        await apis[1].create(f"{NAMESPACE}/services", service("b"))
 
     run(scenario)

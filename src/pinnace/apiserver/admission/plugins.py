@@ -25,7 +25,7 @@ from pinnace.apiserver.admission import (
 )
 from pinnace.apiserver.authn import tokens
 from pinnace.apiserver.authz import authorizer
-from pinnace.apiserver.keepers import allocators
+from pinnace.apiserver.keepers import allocators, node_ports
 from pinnace.apiserver.storage import objects
 from pinnace.kit import clock
 
@@ -86,11 +86,11 @@ def build(
     rng: random.Random,
     issuer: tokens.Issuer,
     addresses: allocators.Addresses,
+    ports: node_ports.NodePorts,
 ) -> chain.Chain:
     register = chain.Registration
     lifecycle = namespace_lifecycle.NamespaceLifecycle(stored)
     priorities = priority.Priority(stored)
-    ports = allocators.NodePorts(stored, options.node_port_first, options.node_port_last, rng)
     accounts = service_account.ServiceAccount(stored, time, rng)
     tolerations = default_toleration_seconds.DefaultTolerationSeconds()
     allocation = service_allocation.ServiceAllocation(stored, addresses, ports)

@@ -41,6 +41,8 @@ class ResourceQuota:
 
     def _bookings(self, attributes: admission.Attributes) -> list[objects.Claim]:
         """What the quotas of the namespace are to say once the write has happened. Raises Forbidden."""
+        if attributes.obj is None:
+            return []
         group, plural = attributes.resource
         found = []
         for record in self._objects.records(resources.RESOURCE_QUOTAS, attributes.namespace):

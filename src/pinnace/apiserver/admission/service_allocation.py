@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ import orjson
 from pinnace.api import errors, resources, services
 from pinnace.api.validation import formats
 from pinnace.apiserver.admission import attributes as admission
-from pinnace.apiserver.keepers import allocators
+from pinnace.apiserver.keepers import allocators, node_ports
 from pinnace.apiserver.storage import objects
 
 Object = dict[str, Any]
@@ -19,13 +20,15 @@ Owner = allocators.Owner
 class ServiceAllocation:
     """The last of the mutating plug-ins: what it sees is what will be."""
 
-    def __init__(self, stored: objects.Objects, addresses: allocators.Addresses, ports: allocators.NodePorts) -> None:
+    def __init__(self, stored: objects.Objects, addresses: allocators.Addresses, ports: node_ports.NodePorts) -> None:
         self._objects = stored
         self._addresses = addresses
         self._ports = ports
 
     async def mutate(self, attributes: admission.Attributes) -> None:
         if attributes.operation == "DELETE":
+            if node_ports.ports_of(attributes.old or {}):
+                attributes.claims.append(functools.partial(self._claim_ports, attributes, set()))
             self._release_after(attributes)
             return
         service = attributes.obj
@@ -40,9 +43,12 @@ class ServiceAllocation:
         if not causes:
             causes = await self._set_addresses(attributes, spec, owner)
         if not causes:
-            causes = self._set_ports(attributes, spec, owner)
+            causes = self._set_ports(attributes, spec)
         if causes:
             raise errors.invalid("", "Service", owner[1], causes)
+        chosen = self._fill_ports(spec)
+        if node_ports.ports_of(service) != node_ports.ports_of(attributes.old or {}):
+            attributes.claims.append(functools.partial(self._claim_ports, attributes, chosen))
         if attributes.old is not None:
             self._release_after(attributes)
 
@@ -101,46 +107,63 @@ class ServiceAllocation:
         spec["clusterIP"], spec["clusterIPs"] = wanted[0], wanted
         return []
 
-    def _set_ports(self, attributes: admission.Attributes, spec: Object, owner: Owner) -> list[errors.Cause]:
+    def _set_ports(self, attributes: admission.Attributes, spec: Object) -> list[errors.Cause]:
+        """Choose what is not said; it is had by the transaction that writes the Service (`_claim_ports`)."""
         if not services.needs_node_port(spec):
             return []
-        had = allocators.ports_of(attributes.old or {})
-        taken: list[int] = []
-
-        async def give_back() -> None:
-            for port in taken:
-                self._ports.release(port, owner)
-
-        attributes.on_failure.append(give_back)
+        had = node_ports.ports_of(attributes.old or {})
         for position, port in enumerate(spec.get("ports") or ()):
             number = port.get("nodePort")
             try:
-                if number and number not in had and self._ports.take(number, owner):
-                    taken.append(number)
+                if number and number not in had:
+                    self._ports.check_free(number)
             except (allocators.Taken, allocators.OutOfRange) as error:
-                why = f"Invalid value: {number}: {error}"
-                return [errors.Cause("FieldValueInvalid", why, f"spec.ports[{position}].nodePort")]
-        self._fill_ports(spec, owner, taken)
+                return [_wrong_port(f"spec.ports[{position}].nodePort", number, error)]
         return []
 
-    def _fill_ports(self, spec: Object, owner: Owner, taken: list[int]) -> None:
-        """Ports of one number with different protocols share a node port."""
+    def _fill_ports(self, spec: Object) -> set[int]:
+        """Ports of one number with different protocols share a node port. Answers what was chosen."""
+        if not services.needs_node_port(spec):
+            return set()
+        used = node_ports.ports_of({"spec": spec})
+        chosen: set[int] = set()
         by_port = {port.get("port"): port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
         for port in spec.get("ports") or ():
             if port.get("nodePort"):
                 continue
             if port.get("port") not in by_port:
-                by_port[port.get("port")] = self._any_port(owner, taken)
+                by_port[port.get("port")] = self._any_port(used, chosen)
             port["nodePort"] = by_port[port.get("port")]
         if services.needs_health_check_port(spec) and not spec.get("healthCheckNodePort"):
-            spec["healthCheckNodePort"] = self._any_port(owner, taken)
+            spec["healthCheckNodePort"] = self._any_port(used, chosen)
+        return chosen
 
-    def _any_port(self, owner: Owner, taken: list[int]) -> int:
+    def _any_port(self, used: set[int], chosen: set[int]) -> int:
         try:
-            taken.append(self._ports.take_any(owner))
+            port = self._ports.pick(used | chosen)
         except allocators.Exhausted as error:
             raise errors.internal(f"failed to allocate a nodePort: {error}") from None
-        return taken[-1]
+        chosen.add(port)
+        return port
+
+    def _claim_ports(self, attributes: admission.Attributes, chosen: set[int]) -> list[objects.Claim]:
+        """Right before the commit: what was chosen and has gone to another meanwhile is chosen anew. Raises Invalid for what was asked for."""
+        service, old = attributes.obj or {}, node_ports.ports_of(attributes.old or {})
+        wanted = node_ports.ports_of(service)
+        try:
+            return self._ports.claim(wanted - old, old - wanted)
+        except allocators.Taken:
+            spec = service["spec"]
+            lost = self._ports.taken(wanted - old)
+            causes = [_wrong_port(path, number) for path, number in _said(spec) if number in lost - chosen]
+            if causes:
+                raise errors.invalid("", "Service", service["metadata"].get("name", ""), causes) from None
+            for port in (*spec.get("ports", ()), spec):
+                for field in ("nodePort", "healthCheckNodePort"):
+                    if port.get(field) in lost:
+                        del port[field]
+            chosen |= self._fill_ports(spec)
+            return self._claim_ports(attributes, chosen)
 
     def _release_after(self, attributes: admission.Attributes) -> None:
         """Once the write is in: what the Service had and has no more is free."""
@@ -153,10 +176,19 @@ class ServiceAllocation:
             for address in (old.get("spec") or {}).get("clusterIPs") or ():
                 if address != services.HEADLESS and address not in kept:
                     await self._addresses.release(address, owner)
-            for port in allocators.ports_of(old) - allocators.ports_of(now):
-                self._ports.release(port, owner)
 
         attributes.on_success.append(release)
+
+
+def _said(spec: Object) -> Iterator[tuple[str, int]]:
+    """Where a Service says which node ports."""
+    for position, port in enumerate(spec.get("ports") or ()):
+        yield f"spec.ports[{position}].nodePort", port.get("nodePort") or 0
+    yield "spec.healthCheckNodePort", spec.get("healthCheckNodePort") or 0
+
+
+def _wrong_port(path: str, number: int, why: object = "provided port is already allocated") -> errors.Cause:
+    return errors.Cause("FieldValueInvalid", f"Invalid value: {number}: {why}", path)
 
 
 class AddressInUse:

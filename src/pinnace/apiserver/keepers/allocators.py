@@ -1,9 +1,10 @@
-"""Service addresses and node ports: who has which, never two the same.
+"""Service addresses: who has which, never two the same.
 
 Addresses are IPAddress objects named by the address, so that the store itself lets only one of several claimants win; as upstream
-keeps them. Node ports are counted in memory from the Services in the store.
+keeps them. They are claimed before the Service is written, and given back when it is not after all.
 """
 
+import datetime
 import ipaddress
 import random
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ _FAMILY = "ipaddress.kubernetes.io/ip-family"
 # Addresses that are asked for by name are best taken below this offset: what is given out by chance comes from above it first.
 _LEAST_OFFSET, _MOST_OFFSET, _OFFSET_SHARE = 16, 256, 16
 _RANDOM_TRIES = 32
+# More than twice as long as a request may take.
+_SETTLED_AFTER = datetime.timedelta(minutes=3)
 
 
 class Taken(Exception):
@@ -118,7 +121,7 @@ class Addresses:
         record = self._record(address)
         if record is None or not _is_of(envelope.parse(record), owner):
             return
-        await self._objects.delete(record)
+        await self._objects.delete(self._objects.kind(resources.IP_ADDRESSES), record)
 
     async def restore(self, address: str, owner: Owner) -> None:
         """Take the address again for a Service that has it still: somebody deleted what says so."""
@@ -126,13 +129,23 @@ class Addresses:
         if address in (((service or {}).get("spec") or {}).get("clusterIPs") or ()):
             await self._claim(address, owner, dry_run=False)
 
+    async def run(self) -> None:
+        """Repair for ever, now and then."""
+        while True:
+            await self.repair()
+            await self._clock.sleep(_SETTLED_AFTER.total_seconds())
+
     async def repair(self) -> None:
-        """Give back the addresses of Services that are gone: a process that was killed in between leaves such."""
+        """Give back the addresses of Services that are gone: a process that was killed in between leaves such. Not those that a request at
+        another server may still be about."""
+        settled = clock.rfc3339(self._clock.now() - _SETTLED_AFTER)
         for record in self._objects.records(resources.IP_ADDRESSES):
             obj = envelope.parse(record)
             parent = (obj.get("spec") or {}).get("parentRef") or {}
             owner = (parent.get("namespace", ""), parent.get("name", ""))
             is_ours = (obj["metadata"].get("labels") or {}).get(_MANAGED_BY) == _ALLOCATOR
+            if obj["metadata"].get("creationTimestamp", "") > settled:
+                continue
             service = self._objects.get(resources.SERVICES, *owner)
             if is_ours and obj["metadata"]["name"] not in ((service or {}).get("spec") or {}).get("clusterIPs", ()):
                 await self.release(obj["metadata"]["name"], owner)
@@ -182,61 +195,3 @@ def _is_ready(cidr: Object) -> bool:
 def _is_of(obj: Object, owner: Owner) -> bool:
     parent = (obj.get("spec") or {}).get("parentRef") or {}
     return (parent.get("namespace"), parent.get("name")) == owner
-
-
-class NodePorts:
-    def __init__(self, stored: objects.Objects, first: int, last: int, rng: random.Random) -> None:
-        self._objects = stored
-        self._first, self._last = first, last
-        self._rng = rng
-        self._owners: dict[int, Owner] | None = None
-
-    def take(self, port: int, owner: Owner) -> bool:
-        """Whether it was free; False: `owner` has it already. Raises Taken, OutOfRange."""
-        if not self._first <= port <= self._last:
-            raise OutOfRange(
-                f"provided port is not in the valid range. The range of valid ports is {self._first}-{self._last}"
-            )
-        taken = self._known()
-        if taken.get(port, owner) != owner:
-            raise Taken("provided port is already allocated")
-        is_new = port not in taken
-        taken[port] = owner
-        return is_new
-
-    def take_any(self, owner: Owner) -> int:
-        """Raises Exhausted."""
-        taken = self._known()
-        for _ in range(_RANDOM_TRIES):
-            port = self._rng.randint(self._first, self._last)
-            if port not in taken:
-                taken[port] = owner
-                return port
-        for port in range(self._first, self._last + 1):
-            if port not in taken:
-                taken[port] = owner
-                return port
-        raise Exhausted("range is full")
-
-    def release(self, port: int, owner: Owner) -> None:
-        if self._known().get(port) == owner:
-            del self._known()[port]
-
-    def _known(self) -> dict[int, Owner]:
-        if self._owners is None:
-            self._owners = {}
-            for record in self._objects.records(resources.SERVICES):
-                service = envelope.parse(record)
-                owner = (service["metadata"]["namespace"], service["metadata"]["name"])
-                for port in ports_of(service):
-                    self._owners[port] = owner
-        return self._owners
-
-
-def ports_of(service: Object) -> set[int]:
-    """Every node port that a Service has."""
-    spec = service.get("spec") or {}
-    found = {port["nodePort"] for port in spec.get("ports") or () if port.get("nodePort")}
-    if spec.get("healthCheckNodePort"):
-        found.add(spec["healthCheckNodePort"])
-    return found

@@ -48,4 +48,4 @@ class Expiry:
         now = self._clock.now()
         for record in self._objects.records(resources.EVENTS):
             if is_expired(envelope.parse(record), now):
-                await self._objects.delete(record)
+                await self._objects.delete(self._objects.kind(resources.EVENTS), record)

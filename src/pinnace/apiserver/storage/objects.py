@@ -120,11 +120,12 @@ class Objects:
         """Watchers in this process may be handed `obj` itself: it must hold nothing but what JSON holds, and nobody may change it from
         now on. Raises AlreadyExists, and what `claims` raise."""
         key = kinds.storage_key(kind, namespace, name)
-        value = await self._encode(kind, key, obj)
         try:
             if claims:
-                return await self._write_with_claims(interface.Write(key, value, 0), namespace, claims)
-            return await self._store.create(key, value)
+                event = await self._write_with_claims(kind, namespace, key, 0, obj, claims)
+                assert event.record is not None
+                return event.record
+            return await self._store.create(key, await self._encode(kind, key, obj))
         except interface.KeyExists:
             raise errors.already_exists(kind.group, kind.plural, name) from None
         finally:
@@ -142,10 +143,10 @@ class Objects:
 
         return await self.guaranteed(kind, namespace, name, act)
 
-    async def delete(self, present: Stored) -> bool:
+    async def delete(self, kind: kinds.Kind, present: Stored) -> bool:
         """Whether it is gone: not where it has changed since."""
         try:
-            await self.remove(present)
+            await self.remove(kind, present)
         except Overtaken:
             return False
         return True
@@ -164,20 +165,26 @@ class Objects:
 
     async def replace(self, kind: kinds.Kind, present: Stored, obj: Object, claims: Claims = ()) -> Stored:
         """`obj` in the place of `present`; of `obj` holds what `create` says. Raises Overtaken, and what `claims` raise."""
-        value = await self._encode(kind, present.key, obj)
+        key, revision = present.key, present.mod_revision
         try:
             if claims:
-                write = interface.Write(present.key, value, present.mod_revision)
-                return await self._write_with_claims(write, names(kind, present)[0], claims)
-            return await self._store.update(present.key, value, present.mod_revision)
+                namespace, _ = names(kind, present)
+                event = await self._write_with_claims(kind, namespace, key, revision, obj, claims)
+                assert event.record is not None
+                return event.record
+            return await self._store.update(key, await self._encode(kind, key, obj), revision)
         except (interface.RevisionMismatch, interface.KeyMissing):
             raise Overtaken from None
         finally:
-            self.decoded.withdraw(present.key)
+            self.decoded.withdraw(key)
 
-    async def remove(self, present: Stored) -> bytes:
-        """The last state, stamped with the revision at which it went. Raises Overtaken."""
+    async def remove(self, kind: kinds.Kind, present: Stored, claims: Claims = ()) -> bytes:
+        """The last state, stamped with the revision at which it went. Raises Overtaken, and what `claims` raise."""
         try:
+            if claims:
+                namespace, _ = names(kind, present)
+                event = await self._write_with_claims(kind, namespace, present.key, present.mod_revision, None, claims)
+                return event.last_value
             return (await self._store.delete(present.key, present.mod_revision)).last_value
         except (interface.RevisionMismatch, interface.KeyMissing):
             raise Overtaken from None
@@ -190,23 +197,25 @@ class Objects:
             found = self._turns[namespace] = asyncio.Lock()
         return found
 
-    async def _write_with_claims(self, write: interface.Write, namespace: str, claims: Claims) -> Stored:
-        """One transaction. Raises of the store's errors those that are about `write` itself."""
+    async def _write_with_claims(
+        self, kind: kinds.Kind, namespace: str, key: str, revision: int, obj: Object | None, claims: Claims
+    ) -> Change:
+        """One transaction. Whoever claims may change `obj` to what it got. Raises of the store's errors those about `key` itself."""
         async with self.turn(namespace):
             for _ in range(ATTEMPTS):
-                writes = [write]
                 claimed = [claim for decide in claims for claim in decide()]
+                writes = [
+                    interface.Write(key, await self._encode(kind, key, obj) if obj is not None else None, revision)
+                ]
                 for claim in claimed:
                     value = await conversion.encode(claim.kind, claim.obj)
                     writes.append(interface.Write(claim.present.key, value, claim.present.mod_revision))
                 try:
-                    written = (await self._store.transact(writes))[0].record
+                    return (await self._store.transact(writes))[0]
                 except (interface.KeyExists, interface.RevisionMismatch, interface.KeyMissing) as error:
-                    if error.key == write.key:
+                    if error.key == key:
                         raise
                     continue
-                assert written is not None
-                return written
         kind, (_, name) = claimed[0].kind, names(claimed[0].kind, claimed[0].present)
         raise errors.conflict(kind.group, kind.plural, name, errors.OBJECT_MODIFIED)
 

@@ -203,7 +203,7 @@ async def _attempt(context: contexts.Context, record: objects.Stored, wanted: Op
             return Deleted(await conversion.value(kind, written.value), is_gone=False)
         if wanted.dry_run:
             return Deleted(await conversion.value(kind, record.value), is_gone=True)
-        last = await services.objects.remove(record)
+        last = await services.objects.remove(kind, record, attributes.claims)
         landed = True
         return Deleted(await conversion.value(kind, last), is_gone=True)
     finally:

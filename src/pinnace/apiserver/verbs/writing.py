@@ -203,7 +203,9 @@ async def _replace(
         if options.dry_run:
             return Written(conversion.encode_dry(new, record.mod_revision))
         if is_finished(kind, new, old):
-            last = await services.objects.remove(record)
+            # Whoever claims sees a deletion.
+            attributes.obj = None
+            last = await services.objects.remove(kind, record, attributes.claims)
             landed = True
             return Written(await conversion.value(kind, last))
         written = await services.objects.replace(kind, record, new, attributes.claims)
